@@ -1,0 +1,1 @@
+"""pgdolly: clone whole PostgreSQL clusters."""

@@ -1,0 +1,3 @@
+from pgdolly.cli.main import main
+
+main()
