@@ -1,0 +1,75 @@
+"""Clusters, their members and the nodes that these live on, as the inventory names them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+
+class ServiceManager(StrEnum):
+    """What keeps Patroni running on a node."""
+
+    SYSTEMD = "systemd"
+    SUPERVISOR = "supervisor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A machine (or what stands for one) and how its shell is reached.
+
+    `address` is where the node's servers listen; `connection` is Ansible's word: `local` or `ssh`.
+    """
+
+    name: str
+    address: str
+    connection: str = "ssh"
+    login_user: str | None = None
+    login_port: int | None = None
+    identity_file: str | None = None
+    ssh_arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One PostgreSQL of a cluster, with what the inventory says of it. Paths are the node's."""
+
+    name: str  # Pigsty's instance name: pg-test-1
+    cluster: str
+    sequence: int
+    role: str
+    node: Node
+    dbsu: str = "postgres"
+    port: int = 5432
+    patroni_port: int = 8008
+    data_directory: PurePosixPath = PurePosixPath("/pg/data")
+    bin_directory: PurePosixPath | None = None
+    patroni: str = "patroni"
+    patroni_config: PurePosixPath = PurePosixPath("/etc/patroni/patroni.yml")
+    pgbackrest_config: PurePosixPath | None = None
+    service_manager: ServiceManager = ServiceManager.SYSTEMD
+    service: str = "patroni"
+    supervisor_config: PurePosixPath | None = None
+
+    @property
+    def work_directory(self) -> PurePosixPath:
+        """Where pgdolly keeps its jobs, spool, locks and sockets on the node: beside the data directory."""
+        return self.data_directory.parent / "pgdolly"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A Patroni cluster: its members in the order of `pg_seq`."""
+
+    name: str
+    members: tuple[Member, ...]
+    version: int | None = None
+    upstream: str | None = None
+    parameters: dict[str, object] = field(default_factory=dict, compare=False, hash=False)
+
+    def member(self, name: str) -> Member:
+        """:raises KeyError: if the cluster has no such member."""
+        for member in self.members:
+            if member.name == name:
+                return member
+        raise KeyError(name)
