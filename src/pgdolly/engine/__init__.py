@@ -1,0 +1,1 @@
+"""Runs plans: steps, stages, the journal, events. Knows no PostgreSQL."""
