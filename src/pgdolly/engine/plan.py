@@ -154,8 +154,15 @@ class StepRegistry:
         """
         if self._classes.get(step.kind) is not type(step):
             raise KeyError(f"{type(step).__name__} is not registered")
-        encoded = {"kind": step.kind, **self._adapter(step.kind).dump_python(step, mode="json")}
-        if self.decode(encoded) != step:
+        from pydantic_core import PydanticSerializationError
+
+        try:
+            fields = self._adapter(step.kind).dump_python(step, mode="json", warnings="error")
+            encoded = {"kind": step.kind, **fields}
+            survives = self.decode(encoded) == step
+        except (PydanticSerializationError, InvalidInput) as error:
+            raise TypeError(f"{type(step).__name__} does not survive its journal: {error}") from error
+        if not survives:
             raise TypeError(f"{type(step).__name__} does not survive its journal: {step!r}")
         return encoded
 
