@@ -1,0 +1,1 @@
+"""One module per tool: pure argv builders and parsers, and thin calls through a node's shell."""

@@ -1,0 +1,1 @@
+"""How a node's shell is reached, and the jobs that outlive a connection to it."""

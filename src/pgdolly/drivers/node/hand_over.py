@@ -1,0 +1,89 @@
+"""Make a recovered, stopped data directory one that Patroni can take: free of the recovery and of the source.
+
+Takes: data_directory, archive (keep archiving on), placeholders (timelines whose placeholder files go),
+spool_directory (of the target's own stanza; may be null), histories (name: text, to be written into pg_wal),
+cut_from (16 digits: WAL segments at or after this position go; null for none), private_directory.
+Prints what was done.
+"""
+
+import json
+import os
+import re
+import shutil
+import sys
+
+# What may come back with the source's postgresql.auto.conf and would act on the source or fight Patroni.
+FOREIGN = re.compile(
+    r"(archive_command|archive_library|archive_mode|archive_cleanup_command|restore_command|recovery_\w+"
+    r"|primary_conninfo|primary_slot_name|promote_trigger_file|standby_mode|trigger_file|cluster_name"
+    r"|synchronous_standby_names|hba_file|ident_file|data_directory|external_pid_file)$", re.IGNORECASE
+)
+SEGMENT = re.compile(r"[0-9A-F]{24}$")
+
+
+def mend_auto_conf(path, archive):
+    """Take out the settings that belong to the source or to the recovery; everything else stays as it is."""
+    removed, kept = [], []
+    try:
+        with open(path) as handle:
+            lines = handle.readlines()
+    except FileNotFoundError:
+        lines = []
+    for line in lines:
+        name = line.partition("=")[0].strip()
+        if FOREIGN.match(name):
+            removed.append(name)
+        else:
+            kept.append(line if line.endswith("\n") else line + "\n")
+    if not archive:
+        kept.append("archive_mode = 'off'\n")
+    with open(path + ".new", "w") as handle:
+        os.fchmod(handle.fileno(), 0o600)
+        handle.writelines(kept)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(path + ".new", path)
+    return removed
+
+
+def main(arguments):
+    data = arguments["data_directory"]
+    wal = os.path.join(data, "pg_wal")
+    status = os.path.join(wal, "archive_status")
+    done = {"removed_settings": mend_auto_conf(os.path.join(data, "postgresql.auto.conf"), arguments["archive"])}
+    for name in ("recovery.signal", "standby.signal", "patroni.dynamic.json"):
+        if os.path.exists(os.path.join(data, name)):
+            os.unlink(os.path.join(data, name))
+    for timeline in arguments["placeholders"]:
+        path = os.path.join(wal, f"{timeline:08X}.history")
+        if os.path.exists(path):
+            with open(path) as handle:
+                ours = handle.readline().startswith("# placeholder of pgdolly")
+            if ours:
+                os.unlink(path)
+    cut = []
+    if arguments["cut_from"]:
+        for name in sorted(os.listdir(wal)):
+            # The segment that holds the fork has WAL of the old timeline past it: a replica would replay that.
+            if SEGMENT.match(name[:24]) and name[8:24] >= arguments["cut_from"]:
+                os.unlink(os.path.join(wal, name))
+                cut.append(name)
+                for suffix in (".ready", ".done"):
+                    if os.path.exists(os.path.join(status, name + suffix)):
+                        os.unlink(os.path.join(status, name + suffix))
+    done["cut"] = cut
+    for name, text in arguments["histories"].items():
+        with open(os.path.join(wal, name), "w") as handle:
+            os.fchmod(handle.fileno(), 0o600)
+            handle.write(text)
+    if arguments["histories"]:
+        os.sync()
+    # Acknowledgements of the stanza's former life would make archive-push skip a segment of the same name.
+    spool = arguments["spool_directory"]
+    if spool and os.path.isdir(spool):
+        shutil.rmtree(spool)
+        done["spool"] = spool
+    print(json.dumps(done))
+
+
+main(json.loads(sys.argv[1]))

@@ -1,0 +1,18 @@
+"""Print this data directory's timeline history files by name. Reads only. Takes: data_directory."""
+
+import json
+import os
+import sys
+
+
+def main(arguments):
+    wal = os.path.join(arguments["data_directory"], "pg_wal")
+    found = {}
+    for name in os.listdir(wal):
+        if name.endswith(".history"):
+            with open(os.path.join(wal, name)) as handle:
+                found[name] = handle.read()
+    print(json.dumps(found))
+
+
+main(json.loads(sys.argv[1]))

@@ -1,0 +1,58 @@
+"""Give the clone's Patroni roles the names and passwords that this node's Patroni uses.
+
+Takes: patroni_config, private_directory, port, bin_directory, superuser (who the recovery was started for).
+The passwords go from Patroni's configuration to psql's standard input and appear nowhere else.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+ATTRIBUTES = {"superuser": "SUPERUSER LOGIN", "replication": "REPLICATION LOGIN", "rewind": "LOGIN"}
+
+
+def main(arguments):
+    from patroni.config import Config
+
+    configuration = Config(arguments["patroni_config"], validator=None).local_configuration
+    authentication = configuration.get("postgresql", {}).get("authentication", {})
+    statements, names = ["\\set ON_ERROR_STOP on", "SET log_statement = 'none';", "SET log_min_error_statement = 'panic';"], []
+    for part, attributes in ATTRIBUTES.items():
+        name, password = authentication.get(part, {}).get("username"), authentication.get(part, {}).get("password")
+        if not name:
+            continue
+        names.append(name)
+        quoted = '"' + name.replace('"', '""') + '"'
+        literal = name.replace("'", "''")
+        statements.append(
+            f"SELECT format('CREATE ROLE %I LOGIN', '{literal}') "
+            f"WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{literal}') \\gexec"
+        )
+        statements.append(f"ALTER ROLE {quoted} {attributes};")
+        if password:
+            escaped = str(password).replace("'", "''")
+            statements.append(f"ALTER ROLE {quoted} PASSWORD '{escaped}';")
+        if part == "rewind":
+            # The rights that pg_rewind's manual names for a role that is no superuser.
+            for function in (
+                "pg_ls_dir(text, boolean, boolean)",
+                "pg_stat_file(text, boolean)",
+                "pg_read_binary_file(text)",
+                "pg_read_binary_file(text, bigint, bigint, boolean)",
+            ):
+                statements.append(f"GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {quoted};")
+    done = subprocess.run(
+        [os.path.join(arguments["bin_directory"], "psql"), "-Xq", "-h", arguments["private_directory"],
+         "-p", str(arguments["port"]), "-U", arguments["superuser"], "-d", "postgres"],
+        input="\n".join(["SET standard_conforming_strings = on;", *statements]) + "\n",
+        capture_output=True, text=True,
+    )
+    if done.returncode != 0:
+        # psql quotes the statement that failed, which may hold a password.
+        first = next((line for line in done.stderr.splitlines() if "ERROR" in line or "FATAL" in line), "")
+        sys.exit(f"could not set the passwords of {', '.join(names)}: {first or 'psql failed'}")
+    print(json.dumps({"roles": names}))
+
+
+main(json.loads(sys.argv[1]))

@@ -1,0 +1,46 @@
+"""Make a cluster's entries in its store (etcd, Consul, …) those of a cluster whose life begins now.
+
+Takes: patroni_config, action (look|reset). Goes through Patroni's own library and configuration on this node, so that
+any store works with the node's own credentials. The dynamic configuration stays: wiping it would fall back
+to `bootstrap.dcs` and lose every `patronictl edit-config`.
+"""
+
+import json
+import sys
+
+
+def main(arguments):
+    from patroni.config import Config
+    from patroni.dcs import get_dcs
+
+    dcs = get_dcs(Config(arguments["patroni_config"], validator=None))
+    cluster = dcs.get_cluster()
+    data = dict(cluster.config.data) if cluster.config and cluster.config.data else None
+    done = {
+        "initialize": cluster.initialize,
+        "leader": cluster.leader.name if cluster.leader and cluster.leader.name else None,
+        "paused": bool(data and data.get("pause")),
+        "standby_cluster": bool(data and data.get("standby_cluster")),
+        "configuration": data is not None,
+    }
+    if arguments["action"] == "reset":
+        # Order: first what lets a stale member in (a re-clone of one source has the same system identifier),
+        # then what would make Patroni distrust the new leader (its LSN and timeline are behind the old ones').
+        dcs.cancel_initialization()
+        if cluster.leader:
+            dcs.delete_leader(cluster.leader)
+        dcs.set_history_value("[]")
+        dcs.write_status({"optime": 0})
+        dcs.write_failsafe({})
+        if cluster.sync and not cluster.sync.is_empty:
+            dcs.delete_sync_state()
+        if cluster.failover:
+            dcs.manual_failover("", "")
+        if data and ({"pause", "standby_cluster"} & set(data)):
+            data.pop("pause", None)
+            data.pop("standby_cluster", None)
+            dcs.set_config_value(json.dumps(data, separators=(",", ":")))
+    print(json.dumps(done))
+
+
+main(json.loads(sys.argv[1]))

@@ -1,0 +1,53 @@
+"""Build the command that runs one of the programs in `pgdolly/drivers/node` on a member's node."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from pgdolly.domain.cluster import Member
+from pgdolly.domain.command import Command
+from pgdolly.domain.errors import CommandFailed
+from pgdolly.transport.shell import Shell, run_checked
+
+# Patroni's interpreter is the one that its executable names in its first line: it has Patroni's library and the
+# driver of its store. The value is split on purpose: "#!/usr/bin/env python3" is two words.
+_LAUNCH = 'exec $(sed -n "1s/^#!//p" "$(command -v "$1")") - "$2"'
+
+
+@cache
+def _source(name: str) -> str:
+    return files("pgdolly.drivers.node").joinpath(f"{name}.py").read_text(encoding="utf-8")
+
+
+def node_program(member: Member, name: str, arguments: dict[str, Any], summary: str) -> Command:
+    """The command that runs a program with `arguments` (JSON-able, never secret: they are in the argument list).
+
+    :param summary: what it does, in the words that a plan shows.
+    """
+    return Command(
+        argv=("sh", "-c", _LAUNCH, name, member.patroni, json.dumps(arguments, default=str)),
+        stdin=_source(name),
+        summary=summary,
+    )
+
+
+async def run_node_program(shell: Shell, command: Command, *, timeout_seconds: float = 60.0) -> dict[str, Any]:
+    """Run it and return the object that it printed.
+
+    :raises CommandFailed: if it failed or printed something else.
+    """
+    assert command.summary is not None
+    output = await run_checked(shell, command, timeout_seconds=timeout_seconds, doing=command.summary)
+    try:
+        answer = json.loads(output)
+    except ValueError as error:
+        raise CommandFailed(
+            f"could not {command.summary}: the answer is not JSON",
+            where=shell.node_name,
+            stderr_end=output[-500:],
+        ) from error
+    assert isinstance(answer, dict)
+    return answer

@@ -1,0 +1,104 @@
+"""Patroni: the cluster as its REST API shows it, restarts through it, and its entries in the store.
+
+Source: Patroni, "Patroni REST API" (`GET /cluster`, `POST /restart`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pgdolly.domain.cluster import Member
+from pgdolly.domain.command import Command
+from pgdolly.drivers.node_program import node_program, run_node_program
+from pgdolly.transport.shell import Shell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberView:
+    """One member as Patroni sees it. `lag` in bytes; None where Patroni does not know it."""
+
+    name: str
+    role: str  # leader, standby_leader, replica, sync_standby, quorum_standby
+    state: str  # running, streaming, stopped, …
+    timeline: int | None = None
+    lag: int | None = None
+    host: str | None = None
+    port: int | None = None
+    pending_restart: bool = False
+
+    @property
+    def leads(self) -> bool:
+        return self.role in ("leader", "standby_leader", "master")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterView:
+    """A cluster as one member's Patroni sees it."""
+
+    scope: str
+    members: tuple[MemberView, ...]
+    paused: bool = False
+
+    @property
+    def leader(self) -> MemberView | None:
+        return next((member for member in self.members if member.leads), None)
+
+    def member(self, name: str) -> MemberView | None:
+        return next((member for member in self.members if member.name == name), None)
+
+
+def parse_cluster_view(answer: dict[str, Any]) -> ClusterView:
+    """Make a view of the answer to `GET /cluster`."""
+    return ClusterView(
+        scope=str(answer.get("scope", "")),
+        members=tuple(
+            MemberView(
+                name=str(member["name"]),
+                role=str(member.get("role", "")),
+                state=str(member.get("state", "")),
+                timeline=member.get("timeline"),
+                lag=member["lag"] if isinstance(member.get("lag"), int) else None,
+                host=member.get("host"),
+                port=member.get("port"),
+                pending_restart=bool(member.get("pending_restart")),
+            )
+            for member in answer["members"]
+        ),
+        paused=bool(answer.get("pause")),
+    )
+
+
+def rest_command(member: Member, method: Literal["GET", "POST"], path: str, summary: str) -> Command:
+    """Ask this member's own Patroni, from its node and with its own configuration's credentials."""
+    return node_program(
+        member,
+        "rest",
+        {"patroni_config": member.patroni_config, "method": method, "path": path},
+        summary,
+    )
+
+
+async def read_cluster(shell: Shell, member: Member) -> ClusterView | None:
+    """The cluster as this member's Patroni sees it, or None if it does not answer."""
+    answer = await run_node_program(
+        shell, rest_command(member, "GET", "/cluster", f"ask Patroni on {member.name}")
+    )
+    body = answer.get("body")
+    return parse_cluster_view(body) if answer["status"] == 200 and isinstance(body, dict) else None
+
+
+def restart_command(member: Member) -> Command:
+    """Restart this member's PostgreSQL through Patroni, which keeps its settings and its role."""
+    return rest_command(member, "POST", "/restart", f"patronictl restart {member.cluster} {member.name} --force")
+
+
+def reset_store_command(member: Member) -> Command:
+    """Remove what the store remembers of the cluster's former life; its configuration stays."""
+    return node_program(
+        member,
+        "store",
+        {"patroni_config": member.patroni_config, "action": "reset"},
+        f"remove initialize, leader, history, status, sync and failover of {member.cluster} from Patroni's store "
+        "(its configuration stays)",
+    )

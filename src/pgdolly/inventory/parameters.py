@@ -1,0 +1,92 @@
+"""Host variables: what pgdolly reads of an inventory, checked at this edge and nowhere else.
+
+Names are Pigsty's; what Pigsty has no name for is prefixed `pgdolly_`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pgdolly.domain.cluster import Member, Node, ServiceManager
+from pgdolly.domain.errors import InvalidInput
+
+
+class HostParameters(BaseModel):
+    """The variables of one host that belongs to a PostgreSQL cluster; all others are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    pg_cluster: str
+    pg_seq: int
+    pg_role: Literal["primary", "replica", "offline", "standby", "delayed"] = "replica"
+    pg_upstream: str | None = None
+    pg_version: int | None = None
+    pg_data: PurePosixPath = PurePosixPath("/pg/data")
+    pg_bin_dir: PurePosixPath | None = None
+    pg_port: int = Field(default=5432, ge=1, le=65535)
+    pg_dbsu: str = "postgres"
+    patroni_port: int = Field(default=8008, ge=1, le=65535)
+    ansible_host: str | None = None
+    ansible_user: str | None = None
+    ansible_port: int | None = None
+    ansible_connection: str = "ssh"
+    ansible_ssh_private_key_file: str | None = None
+    ansible_ssh_common_args: str = ""
+    pgdolly_patroni: str = "patroni"
+    pgdolly_patroni_config: PurePosixPath = PurePosixPath("/etc/patroni/patroni.yml")
+    pgdolly_pgbackrest_config: PurePosixPath | None = None
+    pgdolly_service: str = "patroni"
+    pgdolly_service_manager: ServiceManager = ServiceManager.SYSTEMD
+    pgdolly_supervisor_config: PurePosixPath | None = None
+
+
+def member_from_variables(host: str, variables: Mapping[str, Any]) -> tuple[Member, HostParameters]:
+    """The member that a host's variables describe.
+
+    :raises InvalidInput: naming the host, the variable and what is wrong with it.
+    """
+    try:
+        parameters = HostParameters.model_validate(dict(variables))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(
+            f"{name}: {first['msg']} (got {first.get('input')!r})"
+            if first["type"] != "missing"
+            else f"{name} is not set",
+            where=f"inventory, host {host}",
+            untouched="nothing was changed",
+        ) from error
+    node = Node(
+        name=f"{parameters.pg_cluster}-{parameters.pg_seq}",
+        address=parameters.ansible_host or host,
+        connection=parameters.ansible_connection,
+        login_user=parameters.ansible_user,
+        login_port=parameters.ansible_port,
+        identity_file=parameters.ansible_ssh_private_key_file,
+        ssh_arguments=tuple(shlex.split(parameters.ansible_ssh_common_args)),
+    )
+    member = Member(
+        name=node.name,
+        cluster=parameters.pg_cluster,
+        sequence=parameters.pg_seq,
+        role=parameters.pg_role,
+        node=node,
+        dbsu=parameters.pg_dbsu,
+        port=parameters.pg_port,
+        patroni_port=parameters.patroni_port,
+        data_directory=parameters.pg_data,
+        bin_directory=parameters.pg_bin_dir,
+        patroni=parameters.pgdolly_patroni,
+        patroni_config=parameters.pgdolly_patroni_config,
+        pgbackrest_config=parameters.pgdolly_pgbackrest_config,
+        service_manager=parameters.pgdolly_service_manager,
+        service=parameters.pgdolly_service,
+        supervisor_config=parameters.pgdolly_supervisor_config,
+    )
+    return member, parameters

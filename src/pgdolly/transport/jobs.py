@@ -1,0 +1,108 @@
+"""Detached jobs: long commands on a node that outlive the connection and are found again by their key.
+
+A job is a directory on the node with the files `pid` (process, its start time, the boot it belongs to),
+`stdout`, `stderr` and, at the end, `status`. A process number alone would not do: after a reboot, or after
+many forks, it names another process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+from pgdolly.domain.command import Command
+from pgdolly.transport.shell import Shell, run_checked
+
+_START = r"""
+set -eu
+umask 077
+directory=$1; shift
+mkdir -p "$directory"
+cd "$directory"
+rm -f status pid
+setsid --fork bash -c '
+    read -r boot </proc/sys/kernel/random/boot_id
+    echo "$$ $(cut -d " " -f 22 /proc/$$/stat) $boot" >pid.new && mv pid.new pid
+    "$@" >stdout 2>stderr </dev/null
+    echo "$?" >status.new && mv status.new status
+' job "$@" >/dev/null 2>&1 </dev/null
+for _ in $(seq 100); do [ -e pid ] && exit 0; sleep 0.05; done
+echo "the job did not start within 5 s" >&2
+exit 1
+"""
+
+_LOOK = r"""
+cd "$1" 2>/dev/null || { echo absent; exit 0; }
+if [ -e status ]; then
+    read -r status <status
+    echo "finished $status"
+elif [ -e pid ]; then
+    read -r pid started boot <pid
+    read -r booted </proc/sys/kernel/random/boot_id
+    if [ "$boot" = "$booted" ] && [ "$(cut -d ' ' -f 22 "/proc/$pid/stat" 2>/dev/null)" = "$started" ]; then
+        echo running
+    elif [ -e status ]; then
+        read -r status <status
+        echo "finished $status"
+    else
+        echo lost
+    fi
+else
+    echo absent
+fi
+echo "-- stdout"; tail -c "$2" stdout 2>/dev/null
+echo "-- stderr"; tail -c "$2" stderr 2>/dev/null
+exit 0
+"""
+
+
+class JobState(StrEnum):
+    ABSENT = "absent"
+    RUNNING = "running"
+    FINISHED = "finished"
+    LOST = "lost"  # it began and neither runs nor left a status: the node went down under it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """A look at a job. `status` is its exit status once it has finished; the ends are of its output."""
+
+    state: JobState
+    status: int | None
+    stdout_end: str
+    stderr_end: str
+
+
+def start_command(directory: PurePosixPath, command: Command) -> Command:
+    """The command that starts `command` as the job in `directory`."""
+    environment = tuple(f"{name}={value}" for name, value in command.environment)
+    argv = ("env", *environment, *command.argv) if environment else command.argv
+    return Command(
+        argv=("bash", "-c", _START, "start", str(directory), *argv),
+        run_as=command.run_as,
+        summary=f"{command.shown()} &",
+    )
+
+
+async def start_job(shell: Shell, directory: PurePosixPath, command: Command) -> None:
+    """Start a job; one that runs already in this directory must not exist."""
+    await run_checked(shell, start_command(directory, command), doing=f"start the job {directory.name}")
+
+
+async def look_at_job(
+    shell: Shell, directory: PurePosixPath, *, run_as_root: bool = False, tail_bytes: int = 8192
+) -> JobView:
+    """Look at a job without touching it."""
+    command = Command(
+        argv=("bash", "-c", _LOOK, "look", str(directory), str(tail_bytes)),
+        run_as="root" if run_as_root else "dbsu",
+        summary=f"look at the job in {directory}",
+    )
+    output = await run_checked(shell, command, doing=f"look at the job in {directory}")
+    head, _, rest = output.partition("-- stdout\n")
+    stdout, _, stderr = rest.partition("-- stderr\n")
+    state, _, status = head.strip().partition(" ")
+    return JobView(
+        state=JobState(state), status=int(status) if status else None, stdout_end=stdout, stderr_end=stderr
+    )

@@ -1,0 +1,69 @@
+"""The shell of the machine that pgdolly itself runs on (`ansible_connection: local`)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+
+from pgdolly.domain.command import Command, Completed
+from pgdolly.domain.errors import CommandFailed, Unreachable
+from pgdolly.transport.shell import DEFAULT_TIMEOUT_SECONDS
+
+
+class LocalShell:
+    """Runs commands on this machine, as another user through `runuser` (for root) or `sudo`."""
+
+    def __init__(self, node_name: str, dbsu: str) -> None:
+        self.node_name = node_name
+        self._dbsu = dbsu
+        self._me = pwd.getpwuid(os.geteuid()).pw_name
+
+    def argv(self, command: Command) -> tuple[str, ...]:
+        """The command as this machine runs it: with the user changed and the environment set."""
+        user = {"dbsu": self._dbsu, "root": "root", "login": self._me}[command.run_as]
+        assignments = tuple(f"{name}={value}" for name, value in command.environment)
+        argv = ("env", *assignments, *command.argv) if assignments else command.argv
+        if user == self._me:
+            return argv
+        if self._me == "root":
+            # Not `runuser -l`: the command line would pass through the user's login shell and be split again.
+            return ("runuser", "-u", user, "--", *argv)
+        return ("sudo", "-n", "-H", "-u", user, "--", *argv)
+
+    async def run(self, command: Command, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Completed:
+        argv = self.argv(command)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.PIPE if command.stdin is not None else asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd="/",  # the caller's directory may be closed to the other user
+                start_new_session=True,  # Ctrl-C is for pgdolly, which decides what to do with a running command
+            )
+        except FileNotFoundError as error:
+            raise Unreachable(f"{argv[0]} is not installed on this machine", where=self.node_name) from error
+        try:
+            stdout, stderr = await asyncio.wait_for(
+                process.communicate(command.stdin.encode() if command.stdin is not None else None),
+                timeout_seconds,
+            )
+        except (TimeoutError, asyncio.CancelledError) as error:
+            process.kill()
+            await process.wait()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise CommandFailed(
+                f"the command did not end within {timeout_seconds:.0f} s and was ended",
+                where=self.node_name,
+                argv=(command.shown(),),
+                status=124,
+            ) from error
+        assert process.returncode is not None
+        return Completed(
+            command=command,
+            status=process.returncode,
+            stdout=stdout.decode(errors="replace"),
+            stderr=stderr.decode(errors="replace"),
+        )
