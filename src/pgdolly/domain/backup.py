@@ -17,17 +17,22 @@ BackupType = Literal["full", "diff", "incr"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSystem:
-    """One generation of a stanza: a stanza-upgrade begins the next."""
+    """One generation of a stanza: a stanza-upgrade begins the next.
+
+    `archive_history_id` is set where archive.info counts otherwise than backup.info (a stanza that was once
+    created anew beside its backups): pgBackRest matches the two by version and system identifier.
+    """
 
     history_id: int
     version: str
     system_identifier: int
     repo_key: int
+    archive_history_id: int | None = None
 
     @property
     def archive_id(self) -> str:
         """The folder of its WAL in the archive: `15-1`."""
-        return f"{self.version}-{self.history_id}"
+        return f"{self.version}-{self.archive_history_id or self.history_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,18 +69,26 @@ class ArchivedSegment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
-    """All WAL of one generation of the stanza in one repository. `segments` are sorted by timeline, then position."""
+    """All WAL of one generation of the stanza in one repository.
+
+    `segments` are sorted by timeline, then position. `duplicates` lie there twice with different content (two
+    primaries archived): archive-get refuses them, so they are not among `segments`. `history_files` are the
+    timelines whose history file is there, with the time when it came: the timeline began to exist just then.
+    """
 
     archive_id: str
     repo_key: int
     segments: tuple[ArchivedSegment, ...]
     histories: tuple[TimelineHistory, ...]
+    duplicates: tuple[WalSegment, ...] = ()
+    history_files: tuple[tuple[int, datetime], ...] = ()
 
     @property
     def timelines(self) -> tuple[int, ...]:
         """Every timeline that has left a trace here: a segment or a history file."""
         found = {archived.segment.timeline for archived in self.segments}
         found.update(history.timeline for history in self.histories)
+        found.update(timeline for timeline, _ in self.history_files)
         return tuple(sorted(found))
 
     def history_of(self, timeline: int) -> TimelineHistory:
@@ -84,10 +97,17 @@ class Archive:
             (history for history in self.histories if history.timeline == timeline), TimelineHistory(timeline)
         )
 
+    def history_archived_at(self, timeline: int) -> datetime | None:
+        """When the history file of `timeline` came here; None if it never did (and for timeline 1)."""
+        return dict(self.history_files).get(timeline)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """A stanza's backups and WAL, of every generation and repository."""
+    """A stanza's backups and WAL, of every generation and repository.
+
+    `remarks` say what was passed over: a repository that could not be read, a backup made offline.
+    """
 
     stanza: str
     systems: tuple[DatabaseSystem, ...]
@@ -95,6 +115,7 @@ class Catalogue:
     archives: tuple[Archive, ...]
     cipher: str = "none"
     status: str = "ok"
+    remarks: tuple[str, ...] = ()
 
     @property
     def current(self) -> DatabaseSystem | None:
@@ -102,11 +123,7 @@ class Catalogue:
         return max(self.systems, key=lambda system: (system.history_id, -system.repo_key), default=None)
 
     def system(self, history_id: int, repo_key: int) -> DatabaseSystem | None:
-        return next(
-            (s for s in self.systems if s.history_id == history_id and s.repo_key == repo_key), None
-        )
+        return next((s for s in self.systems if s.history_id == history_id and s.repo_key == repo_key), None)
 
     def archive(self, archive_id: str, repo_key: int) -> Archive | None:
-        return next(
-            (a for a in self.archives if a.archive_id == archive_id and a.repo_key == repo_key), None
-        )
+        return next((a for a in self.archives if a.archive_id == archive_id and a.repo_key == repo_key), None)

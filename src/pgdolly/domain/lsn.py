@@ -50,7 +50,9 @@ class WalSegment:
         matched = _SEGMENT.match(name)
         if matched is None:
             raise ValueError(f"{name!r} is not the name of a WAL segment")
-        return cls(int(matched[1], 16), int(matched[2], 16) * (0x100000000 // size) + int(matched[3], 16), size)
+        return cls(
+            int(matched[1], 16), int(matched[2], 16) * (0x100000000 // size) + int(matched[3], 16), size
+        )
 
     @classmethod
     def holding(cls, timeline: int, lsn: LSN, size: int = DEFAULT_SEGMENT_SIZE) -> WalSegment:

@@ -37,7 +37,9 @@ class TimelineHistory:
                 continue
             fields = stripped.split(None, 2)
             if len(fields) < 2 or not fields[0].isdigit():
-                raise ValueError(f"timeline {timeline}: history line {line!r} is not 'parent switch-point reason'")
+                raise ValueError(
+                    f"timeline {timeline}: history line {line!r} is not 'parent switch-point reason'"
+                )
             forks.append(Fork(int(fields[0]), LSN.parse(fields[1]), fields[2] if len(fields) > 2 else ""))
         return cls(timeline, tuple(forks))
 

@@ -34,7 +34,9 @@ def node_program(member: Member, name: str, arguments: dict[str, Any], summary: 
     )
 
 
-async def run_node_program(shell: Shell, command: Command, *, timeout_seconds: float = 60.0) -> dict[str, Any]:
+async def run_node_program(
+    shell: Shell, command: Command, *, timeout_seconds: float = 60.0
+) -> dict[str, Any]:
     """Run it and return the object that it printed.
 
     :raises CommandFailed: if it failed or printed something else.

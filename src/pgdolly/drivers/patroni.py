@@ -90,7 +90,9 @@ async def read_cluster(shell: Shell, member: Member) -> ClusterView | None:
 
 def restart_command(member: Member) -> Command:
     """Restart this member's PostgreSQL through Patroni, which keeps its settings and its role."""
-    return rest_command(member, "POST", "/restart", f"patronictl restart {member.cluster} {member.name} --force")
+    return rest_command(
+        member, "POST", "/restart", f"patronictl restart {member.cluster} {member.name} --force"
+    )
 
 
 def reset_store_command(member: Member) -> Command:

@@ -1,6 +1,6 @@
 """pgBackRest: the commands that restore, and those that keep a stanza working.
 
-Source: pgBackRest's "Command Reference"; `restore`, `archive-get`, `stanza-create`, `stanza-upgrade`, `check`, `backup`.
+Source: pgBackRest's "Command Reference": restore, archive-get, stanza-create, stanza-upgrade, check, backup.
 """
 
 from __future__ import annotations
@@ -104,10 +104,18 @@ def restored_percent(output_end: str) -> float | None:
 
 def stanza_command(member: Member, stanza: str, name: str, *options: str) -> Command:
     """A command of a stanza on its own member: `stanza-create`, `stanza-upgrade`, `check`, …"""
-    return Command(argv=(*_pgbackrest(member), f"--stanza={stanza}", "--log-level-console=info", *options, name))
+    return Command(
+        argv=(*_pgbackrest(member), f"--stanza={stanza}", "--log-level-console=info", *options, name)
+    )
 
 
 def backup_command(member: Member, stanza: str, backup_type: str) -> Command:
     return Command(
-        argv=(*_pgbackrest(member), f"--stanza={stanza}", "--log-level-console=detail", f"--type={backup_type}", "backup")
+        argv=(
+            *_pgbackrest(member),
+            f"--stanza={stanza}",
+            "--log-level-console=detail",
+            f"--type={backup_type}",
+            "backup",
+        )
     )

@@ -79,9 +79,7 @@ def prepare_recovery_command(
     instance: Instance, *, placeholders: tuple[int, ...], wait_for_more: bool
 ) -> Command:
     """Write the private server's configuration and steer the next timeline past those that are taken."""
-    steering = (
-        f", next timeline after {max(placeholders)}" if placeholders else ""
-    )
+    steering = f", next timeline after {max(placeholders)}" if placeholders else ""
     return node_program(
         instance.member,
         "prepare_recovery",
@@ -200,7 +198,9 @@ def sql_command(instance: Instance, host: str, port: int, sql: str) -> Command:
     )
 
 
-async def query(shell: Shell, command: Command, *, doing: str, timeout_seconds: float = 60) -> list[list[str]]:
+async def query(
+    shell: Shell, command: Command, *, doing: str, timeout_seconds: float = 60
+) -> list[list[str]]:
     """Run SQL and return its rows.
 
     :raises CommandFailed: with psql's message.

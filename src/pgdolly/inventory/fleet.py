@@ -6,6 +6,7 @@ import difflib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from pgdolly.domain.cluster import Cluster, Member
@@ -55,7 +56,7 @@ def fleet_from_variables(hostvars: Mapping[str, Mapping[str, Any]], origin: str)
     clusters = {}
     for name, found in gathered.items():
         found.sort(key=lambda entry: entry[0].sequence)
-        for (left, _, left_host), (right, _, right_host) in zip(found, found[1:], strict=False):
+        for (left, _, left_host), (right, _, right_host) in pairwise(found):
             if left.sequence == right.sequence:
                 raise InvalidInput(
                     f"hosts {left_host} and {right_host} both have pg_seq {left.sequence} of {name}",

@@ -1,0 +1,1 @@
+"""What a person asks for: `observe()` reads, `plan()` is pure, the engine carries it out."""

@@ -1,0 +1,1 @@
+"""One class per thing that is done to a node or a cluster."""

@@ -16,7 +16,8 @@ import sys
 FOREIGN = re.compile(
     r"(archive_command|archive_library|archive_mode|archive_cleanup_command|restore_command|recovery_\w+"
     r"|primary_conninfo|primary_slot_name|promote_trigger_file|standby_mode|trigger_file|cluster_name"
-    r"|synchronous_standby_names|hba_file|ident_file|data_directory|external_pid_file)$", re.IGNORECASE
+    r"|synchronous_standby_names|hba_file|ident_file|data_directory|external_pid_file)$",
+    re.IGNORECASE,
 )
 SEGMENT = re.compile(r"[0-9A-F]{24}$")
 
@@ -50,7 +51,9 @@ def main(arguments):
     data = arguments["data_directory"]
     wal = os.path.join(data, "pg_wal")
     status = os.path.join(wal, "archive_status")
-    done = {"removed_settings": mend_auto_conf(os.path.join(data, "postgresql.auto.conf"), arguments["archive"])}
+    done = {
+        "removed_settings": mend_auto_conf(os.path.join(data, "postgresql.auto.conf"), arguments["archive"])
+    }
     for name in ("recovery.signal", "standby.signal", "patroni.dynamic.json"):
         if os.path.exists(os.path.join(data, name)):
             os.unlink(os.path.join(data, name))

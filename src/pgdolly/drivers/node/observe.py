@@ -17,7 +17,9 @@ import urllib.request
 
 def output_of(*argv):
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env={**os.environ, "LC_ALL": "C"})
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=30, env={**os.environ, "LC_ALL": "C"}
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return None, str(error)
     return (done.stdout, None) if done.returncode == 0 else (None, done.stderr.strip() or done.stdout.strip())
@@ -58,7 +60,12 @@ def postmaster(data_directory):
         pid = int(fields[0])
         if os.path.realpath(f"/proc/{pid}/cwd") != os.path.realpath(data_directory):
             return None
-        return {"pid": pid, "port": int(fields[3]), "socket_directory": fields[4], "status": fields[7].strip()}
+        return {
+            "pid": pid,
+            "port": int(fields[3]),
+            "socket_directory": fields[4],
+            "status": fields[7].strip(),
+        }
     except (OSError, ValueError, IndexError):
         return None
 
@@ -67,7 +74,9 @@ def control_data(bin_directory, data_directory):
     text, problem = output_of(os.path.join(bin_directory, "pg_controldata"), "-D", data_directory)
     if text is None:
         return None, problem
-    return {k.strip(): v.strip() for k, v in (line.split(":", 1) for line in text.splitlines() if ":" in line)}, None
+    return {
+        k.strip(): v.strip() for k, v in (line.split(":", 1) for line in text.splitlines() if ":" in line)
+    }, None
 
 
 def setting_in_auto_conf(data_directory, name):
@@ -92,7 +101,12 @@ def stanza_settings(path, data_directory):
         read = parser.read(path or "/etc/pgbackrest/pgbackrest.conf") or parser.read("/etc/pgbackrest.conf")
     except configparser.Error:
         read = []
-    found = {"stanza": None, "spool_path": "/var/spool/pgbackrest", "lock_path": "/tmp/pgbackrest", "readable": bool(read)}
+    found = {
+        "stanza": None,
+        "spool_path": "/var/spool/pgbackrest",
+        "lock_path": "/tmp/pgbackrest",
+        "readable": bool(read),
+    }
     for section in parser.sections():
         if section == "global":
             found["spool_path"] = parser.get(section, "spool-path", fallback=found["spool_path"])

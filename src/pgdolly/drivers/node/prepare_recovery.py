@@ -26,8 +26,12 @@ FROM_CONTROL = {
 
 def control_data(bin_directory, data_directory):
     argv = [os.path.join(bin_directory, "pg_controldata"), "-D", data_directory]
-    text = subprocess.run(argv, capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C"}).stdout
-    return {k.strip(): v.strip() for k, v in (line.split(":", 1) for line in text.splitlines() if ":" in line)}
+    text = subprocess.run(
+        argv, capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C"}
+    ).stdout
+    return {
+        k.strip(): v.strip() for k, v in (line.split(":", 1) for line in text.splitlines() if ":" in line)
+    }
 
 
 def configured(bin_directory, data_directory, name):
@@ -80,7 +84,10 @@ def main(arguments):
         # PostgreSQL chooses one more than the newest history file that it can see at the end of recovery.
         path = os.path.join(data, "pg_wal", f"{timeline:08X}.history")
         if not os.path.exists(path):
-            write(path, "# placeholder of pgdolly: this timeline is taken in the backup history of this cluster\n")
+            write(
+                path,
+                "# placeholder of pgdolly: this timeline is taken in the backup history of this cluster\n",
+            )
     print(json.dumps({"settings": settings}))
 
 

@@ -37,30 +37,62 @@ def main(arguments):
         log = ""
     stops = re.findall(r"LOG:  (recovery stopping .*)", log)
     found["stopped"] = stops[-1] if stops else None
-    found["fatal"] = [line for line in log.splitlines() if re.search(r"(FATAL|PANIC):  ", line)
-                      and "the database system is" not in line][-5:]
+    found["fatal"] = [
+        line
+        for line in log.splitlines()
+        if re.search(r"(FATAL|PANIC):  ", line) and "the database system is" not in line
+    ][-5:]
     found["insufficient"] = re.findall(r"insufficient parameter settings.*\n.*DETAIL:  (.*)", log)[-1:]
     found["log_end"] = "\n".join(log.splitlines()[-15:])
     if pid is not None:
-        titles = subprocess.run(["ps", "--ppid", str(pid), "-o", "args="], capture_output=True, text=True).stdout
+        titles = subprocess.run(
+            ["ps", "--ppid", str(pid), "-o", "args="], capture_output=True, text=True
+        ).stdout
         segment = re.search(r"startup\s+(?:recovering|waiting for)\s+([0-9A-F]{24})", titles)
         found["segment"] = segment[1] if segment else None
         done = subprocess.run(
-            [os.path.join(arguments["bin_directory"], "psql"), "-XAtq", "-F", "\t", "-h", private,
-             "-p", str(arguments["port"]), "-U", arguments["superuser"], "-d", "template1", "-c", QUERY],
-            capture_output=True, text=True, env={**environment, "PGCONNECT_TIMEOUT": "5"},
+            [
+                os.path.join(arguments["bin_directory"], "psql"),
+                "-XAtq",
+                "-F",
+                "\t",
+                "-h",
+                private,
+                "-p",
+                str(arguments["port"]),
+                "-U",
+                arguments["superuser"],
+                "-d",
+                "template1",
+                "-c",
+                QUERY,
+            ],
+            capture_output=True,
+            text=True,
+            env={**environment, "PGCONNECT_TIMEOUT": "5"},
         )
         if done.returncode == 0:
             recovering, pause, lsn, timeline = done.stdout.rstrip("\n").split("\t")
-            found.update(answers=True, in_recovery=recovering == "t", pause=pause or None, lsn=lsn or None,
-                         timeline=int(timeline, 16) if timeline else None)
+            found.update(
+                answers=True,
+                in_recovery=recovering == "t",
+                pause=pause or None,
+                lsn=lsn or None,
+                timeline=int(timeline, 16) if timeline else None,
+            )
         else:
             found["problem"] = done.stderr.strip()
-    control = subprocess.run([os.path.join(arguments["bin_directory"], "pg_controldata"), "-D", data],
-                             capture_output=True, text=True, env=environment)
+    control = subprocess.run(
+        [os.path.join(arguments["bin_directory"], "pg_controldata"), "-D", data],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
     if control.returncode == 0:
-        fields = {k.strip(): v.strip() for k, v in
-                  (line.split(":", 1) for line in control.stdout.splitlines() if ":" in line)}
+        fields = {
+            k.strip(): v.strip()
+            for k, v in (line.split(":", 1) for line in control.stdout.splitlines() if ":" in line)
+        }
         found["control_state"] = fields.get("Database cluster state")
         found["minimum_recovery_lsn"] = fields.get("Minimum recovery ending location")
         found["control_timeline"] = int(fields["Latest checkpoint's TimeLineID"])

@@ -35,7 +35,9 @@ def main(arguments):
         if ctl.get("insecure"):
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with urllib.request.urlopen(request, timeout=300 if request.method == "POST" else 5, context=context) as answer:
+        with urllib.request.urlopen(
+            request, timeout=300 if request.method == "POST" else 5, context=context
+        ) as answer:
             status, body = answer.status, answer.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         status, body = error.code, error.read().decode(errors="replace")

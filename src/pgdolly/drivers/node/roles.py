@@ -17,9 +17,15 @@ def main(arguments):
 
     configuration = Config(arguments["patroni_config"], validator=None).local_configuration
     authentication = configuration.get("postgresql", {}).get("authentication", {})
-    statements, names = ["\\set ON_ERROR_STOP on", "SET log_statement = 'none';", "SET log_min_error_statement = 'panic';"], []
+    statements, names = (
+        ["\\set ON_ERROR_STOP on", "SET log_statement = 'none';", "SET log_min_error_statement = 'panic';"],
+        [],
+    )
     for part, attributes in ATTRIBUTES.items():
-        name, password = authentication.get(part, {}).get("username"), authentication.get(part, {}).get("password")
+        name, password = (
+            authentication.get(part, {}).get("username"),
+            authentication.get(part, {}).get("password"),
+        )
         if not name:
             continue
         names.append(name)
@@ -43,10 +49,21 @@ def main(arguments):
             ):
                 statements.append(f"GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {quoted};")
     done = subprocess.run(
-        [os.path.join(arguments["bin_directory"], "psql"), "-Xq", "-h", arguments["private_directory"],
-         "-p", str(arguments["port"]), "-U", arguments["superuser"], "-d", "postgres"],
+        [
+            os.path.join(arguments["bin_directory"], "psql"),
+            "-Xq",
+            "-h",
+            arguments["private_directory"],
+            "-p",
+            str(arguments["port"]),
+            "-U",
+            arguments["superuser"],
+            "-d",
+            "postgres",
+        ],
         input="\n".join(["SET standard_conforming_strings = on;", *statements]) + "\n",
-        capture_output=True, text=True,
+        capture_output=True,
+        text=True,
     )
     if done.returncode != 0:
         # psql quotes the statement that failed, which may hold a password.

@@ -1,0 +1,47 @@
+"""`pgdolly resume`: go on with an interrupted or paused run, or give it up."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from pgdolly.cli.common import inventory_option, load_fleet, output_option, run_to_end
+
+
+@click.command()
+@click.argument("run")
+@click.option("--time", metavar="TIME", help="A paused run: move on to this later time.")
+@click.option("--xid", type=int, help="A paused run: move on to this later transaction.")
+@click.option("--name", metavar="POINT", help="A paused run: move on to this later restore point.")
+@click.option("--lsn", metavar="LSN", help="A paused run: move on to this later LSN.")
+@click.option("--exclusive", is_flag=True, help="Stop just before the later target.")
+@click.option(
+    "--abandon", is_flag=True, help="Give the run up and free its target for another; touch nothing."
+)
+@output_option
+@inventory_option
+def resume(run: str, abandon: bool, output: str, inventory: str | None, **keys: Any) -> None:
+    """Take up RUN where it stands.
+
+    An interrupted or failed run goes on where its journal ends. A paused one is promoted and finished, or with
+    --time, --xid, --name or --lsn moves on to that later target without a new restore.
+    """
+    from pgdolly.cli.listeners import listener_for
+    from pgdolly.cli.outcome import print_outcome
+    from pgdolly.engine.home import runs_directory
+    from pgdolly.engine.journal import find_run
+    from pgdolly.operations.request import parse_request
+    from pgdolly.operations.resume import give_up, take_up_any
+
+    record = find_run(runs_directory(), run)
+    fleet = load_fleet(inventory or record.request.get("inventory"))
+    given = {key: value for key, value in keys.items() if value not in (None, False)}
+    if abandon:
+        print_outcome(run_to_end(give_up(record, fleet)), output=output)
+        return
+    further = parse_request(given) if given else None
+    with listener_for(output, sys.stdout) as emit:
+        ended = run_to_end(take_up_any(record, fleet, emit, further=further))
+    print_outcome(ended, output=output)

@@ -1,0 +1,64 @@
+"""One run at a time on a target, also from two controllers: a lock file on every member's node."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pgdolly.domain.cluster import Member
+from pgdolly.domain.command import Command
+from pgdolly.domain.errors import Refused
+from pgdolly.drivers.node_program import node_program, run_node_program
+from pgdolly.steps.world import World
+
+
+def _lock_command(member: Member, action: str, run_id: str, holder: dict[str, object]) -> Command:
+    return node_program(
+        member,
+        "lock",
+        {"work_directory": member.work_directory, "action": action, "run_id": run_id, "holder": holder},
+        f"{action} the run lock on {member.name}",
+    )
+
+
+async def take_locks(world: World, members: Sequence[Member], *, run_id: str, operation: str) -> None:
+    """Lock every member for this run; a lock that the run holds already is kept.
+
+    One member after the other in the order of their names, so that of two controllers one gets all.
+
+    :raises Refused: if another run holds a member; locks that were taken here are given back.
+    """
+    holder: dict[str, object] = {
+        "controller": socket.gethostname(),
+        "pid": os.getpid(),
+        "operation": operation,
+        "began_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    taken: list[Member] = []
+    for member in sorted(members, key=lambda each: each.name):
+        answer = await run_node_program(world.shell(member), _lock_command(member, "take", run_id, holder))
+        found = answer["holder"]
+        if found is not None and found["run_id"] != run_id:
+            await release_locks(world, taken, run_id=run_id)
+            raise Refused(
+                f"run {found['run_id']} ({found.get('operation')}, begun {found.get('began_at')} "
+                f"on {found.get('controller')}) is under way on {member.cluster} or was interrupted",
+                where=member.name,
+                untouched="nothing was changed",
+                next_command=f"pgdolly resume {found['run_id']}, "
+                f"or to give it up: pgdolly resume {found['run_id']} --abandon",
+            )
+        taken.append(member)
+
+
+async def release_locks(world: World, members: Sequence[Member], *, run_id: str) -> None:
+    """Give back this run's locks; those of another run stay."""
+    await asyncio.gather(
+        *(
+            run_node_program(world.shell(member), _lock_command(member, "release", run_id, {}))
+            for member in members
+        )
+    )

@@ -1,0 +1,153 @@
+"""The request for a point-in-time recovery: `pg_pitr` with Pigsty's keys and meanings, whichever door it came by."""
+
+from __future__ import annotations
+
+import time as clock
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pgdolly.domain.errors import InvalidInput
+from pgdolly.domain.lsn import LSN
+from pgdolly.domain.target import RecoveryTarget, TargetAction, TargetType
+
+NOTHING = "nothing was changed"
+
+
+class PitrRequest(BaseModel):
+    """`pg_pitr`. Everything is optional: `{}` is in-place recovery to the end of the archive.
+
+    `cleanup` is pgdolly's own: it runs the post-PITR clean-up in the same go.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+    cluster: str | None = None
+    type: TargetType | None = None
+    time: str | None = None
+    xid: int | None = Field(default=None, ge=3)  # the first normal transaction id
+    name: str | None = Field(default=None, min_length=1, max_length=63)
+    lsn: str | None = None
+    set: str | None = None
+    timeline: int | str | None = None
+    exclusive: bool = False
+    action: TargetAction = TargetAction.PROMOTE
+    archive: bool = False
+    backup: bool = False
+    db_include: tuple[str, ...] = ()
+    db_exclude: tuple[str, ...] = ()
+    link_map: dict[str, str] = Field(default_factory=dict)
+    process: int | None = Field(default=None, ge=1, le=999)
+    repo: int | None = Field(default=None, ge=1)
+    data: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
+    cleanup: bool = False
+
+    @field_validator("time", "lsn", "name", "set", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        # YAML makes a datetime of an unquoted time and a number of an unquoted set or name.
+        return (
+            value.isoformat(sep=" ")
+            if isinstance(value, datetime)
+            else str(value)
+            if isinstance(value, int)
+            else value
+        )
+
+    @field_validator("db_include", "db_exclude", mode="before")
+    @classmethod
+    def _as_list(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    def target(self) -> RecoveryTarget:
+        """The recovery target that the keys say.
+
+        :raises InvalidInput: if they contradict each other, or a value cannot be read.
+        """
+        given = [key for key in ("time", "xid", "name", "lsn") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise InvalidInput(
+                f"{' and '.join(given)} contradict each other: a recovery has one target", untouched=NOTHING
+            )
+        implied = TargetType(given[0]) if given else None
+        kind = self.type or implied or TargetType.DEFAULT
+        if implied is not None and kind is not implied:
+            raise InvalidInput(
+                f"type {kind.value!r} and {implied.value} contradict each other: leave one out",
+                untouched=NOTHING,
+            )
+        if implied is None and kind not in (TargetType.DEFAULT, TargetType.IMMEDIATE):
+            raise InvalidInput(f"type {kind.value!r} needs {kind.value}", untouched=NOTHING)
+        if self.exclusive and kind not in (TargetType.TIME, TargetType.XID, TargetType.LSN):
+            raise InvalidInput(
+                f"exclusive needs a time, an xid or an LSN to stop before; the target is {kind.value!r}",
+                untouched=NOTHING,
+            )
+        if self.action is not TargetAction.PROMOTE and kind is TargetType.DEFAULT:
+            raise InvalidInput(
+                f"action {self.action.value!r} needs a target to stop at: "
+                "PostgreSQL promotes at the end of the archive",
+                untouched=NOTHING,
+                next_command="add --time, --xid, --name, --lsn or --immediate",
+            )
+        if self.action is not TargetAction.PROMOTE and self.cleanup:
+            raise InvalidInput(
+                f"cleanup needs a promoted leader; action is {self.action.value!r}", untouched=NOTHING
+            )
+        return RecoveryTarget(
+            type=kind,
+            time=parse_time(self.time) if self.time is not None else None,
+            xid=self.xid,
+            name=self.name,
+            lsn=parse_lsn(self.lsn) if self.lsn is not None else None,
+            exclusive=self.exclusive,
+        )
+
+
+def parse_request(given: dict[str, Any] | None) -> PitrRequest:
+    """:raises InvalidInput: naming the key and what is wrong with it."""
+    try:
+        return PitrRequest.model_validate(given or {})
+    except ValidationError as error:
+        problems = []
+        for each in error.errors():
+            key = ".".join(str(part) for part in each["loc"])
+            if each["type"] == "extra_forbidden":
+                problems.append(f"unknown key {key!r}: pg_pitr has {', '.join(PitrRequest.model_fields)}")
+            else:
+                problems.append(f"{key}: {each['msg']} (got {each['input']!r})")
+        raise InvalidInput("; ".join(problems), where="pg_pitr", untouched=NOTHING) from error
+
+
+def parse_time(text: str) -> datetime:
+    """A time with its zone; pgBackRest would read a bare one in the host's zone, PostgreSQL in its own.
+
+    :raises InvalidInput: if it is no time, or has no zone; then the message says what it would be where.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInput(
+            f"time {text!r} is not of the form 2025-12-27 17:50:00+08",
+            untouched=NOTHING,
+        ) from error
+    if time.tzinfo is None:
+        local = time.astimezone()
+        raise InvalidInput(
+            f"time {text!r} has no zone, and none is guessed: in this machine's zone "
+            f"({clock.tzname[local.dst() is not None and bool(local.dst())]}) it would be {local.isoformat(sep=' ')}, "
+            f"in UTC {text}+00",
+            untouched=NOTHING,
+            next_command=f"--time '{local.isoformat(sep=' ')}'",
+        )
+    return time
+
+
+def parse_lsn(text: str) -> LSN:
+    """:raises InvalidInput: if it is no LSN."""
+    try:
+        return LSN.parse(text)
+    except ValueError as error:
+        raise InvalidInput(str(error), untouched=NOTHING) from error

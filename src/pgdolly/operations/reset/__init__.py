@@ -1,0 +1,1 @@
+"""Reset a cluster to a point in its own or another cluster's history."""

@@ -1,0 +1,163 @@
+"""Decide a reset: choose backup set and timeline, refuse what cannot be, and write the blueprint."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from datetime import UTC, datetime
+
+from pgdolly.drivers.observation import MemberFacts, observe_member
+from pgdolly.drivers.pgbackrest import RestoreSource
+from pgdolly.operations.request import PitrRequest
+from pgdolly.operations.reset.blueprint import MemberBlueprint, ResetBlueprint, StanzaNeed
+from pgdolly.operations.reset.describe import describe, warnings_of
+from pgdolly.operations.reset.observe import ResetFacts
+from pgdolly.operations.reset.refusals import (
+    lacks_space,
+    refuse_before_choosing,
+    refuse_full,
+    refuse_unfit,
+)
+from pgdolly.operations.site import instance_of
+from pgdolly.recovery.select import ResolvedRecovery, resolve
+from pgdolly.steps.world import World
+
+# An asynchronous archive-get can end a recovery early where the timeline switches: pgBackRest issue 2423,
+# fixed in 2.59.
+ASYNC_SAFE_SINCE = (2, 59)
+
+
+async def decide(facts: ResetFacts, request: PitrRequest, world: World) -> ResetBlueprint:
+    """:raises Refused, InvalidInput: before anything is touched, with what stands in the way."""
+    target = request.target()
+    refuse_before_choosing(facts, request)
+    resolved = resolve(
+        facts.catalogue,
+        target=target,
+        backup_set=request.set,
+        timeline=request.timeline,
+        repo_key=request.repo,
+        system_identifier=_source_system(facts),
+        now=datetime.now(UTC),
+    )
+    if facts.in_place:
+        # Nobody else archives there, and the leader archives its last segment when it stops: nothing is to be held
+        # back, and a pin would cut off what was committed since the last switch.
+        resolved = dataclasses.replace(resolved, pinned_segment=None)
+    refuse_unfit(facts, resolved, request)
+    await _refuse_full(facts, resolved, request, world)
+    return _blueprint(facts, request, resolved)
+
+
+def _source_system(facts: ResetFacts) -> int | None:
+    """The system that the source is now: its stanza may remember former ones."""
+    leader = facts.source.leader or next(iter(facts.source.members), None)
+    return leader.system_identifier if leader is not None else None
+
+
+async def _refuse_full(
+    facts: ResetFacts, resolved: ResolvedRecovery, request: PitrRequest, world: World
+) -> None:
+    async def check(member: MemberFacts) -> None:
+        if lacks_space(member, resolved, keep=request.backup):
+            # Only now: to measure a large directory takes a while.
+            measured = await observe_member(world.shell(member.member), member.member, measure=True)
+            refuse_full(measured, resolved, keep=request.backup)
+
+    await asyncio.gather(*(check(member) for member in facts.target.members))
+
+
+def _blueprint(facts: ResetFacts, request: PitrRequest, resolved: ResolvedRecovery) -> ResetBlueprint:
+    now = datetime.now(UTC)
+    kept = f"{facts.leader.data_directory.name}.{now:%Y%m%d-%H%M%S}" if request.backup else None
+    members = {
+        member.member.name: _member_blueprint(member, facts, request, resolved, kept)
+        for member in facts.target.members
+    }
+    leader = members.pop(facts.leader.member.name)
+    taken = max(
+        resolved.highest_timeline,
+        *(timeline for timeline in _own_timelines(facts)),
+        resolved.timeline,
+    )
+    blueprint = ResetBlueprint(
+        target_cluster=facts.target.cluster.name,
+        source_cluster=facts.source.cluster.name,
+        stanza=facts.target_stanza,
+        resolved=resolved,
+        leader=leader,
+        replicas=tuple(members.values()),
+        action=request.action,
+        archive=request.archive,
+        cleanup=request.cleanup,
+        stanza_need=_stanza_need(facts, resolved),
+        placeholders=tuple(range(resolved.timeline + 1, taken + 1)),
+        segment_size=resolved.first_segment.size,
+        facts=tuple(sorted(present_facts(facts).items())),
+    )
+    return dataclasses.replace(
+        blueprint, summary=describe(blueprint, facts), warnings=warnings_of(blueprint, facts)
+    )
+
+
+def _member_blueprint(
+    member: MemberFacts,
+    facts: ResetFacts,
+    request: PitrRequest,
+    resolved: ResolvedRecovery,
+    kept: str | None,
+) -> MemberBlueprint:
+    version = tuple(int(part) for part in member.pgbackrest_version.split(".")[:2])
+    return MemberBlueprint(
+        instance=dataclasses.replace(
+            instance_of(member, port=request.port), superuser=_superuser_of_source(member, facts)
+        ),
+        patroni_name=member.patroni_name,
+        spool_directory=str(member.spool_path / "archive" / member.stanza),
+        kept=kept if member.has_data else None,
+        source=RestoreSource(
+            stanza=resolved.stanza,
+            repo_key=resolved.repo_key,
+            backup_set=resolved.backup_set,
+            keep_archiving=request.archive or request.cleanup,
+            process_max=request.process,
+            db_include=request.db_include,
+            db_exclude=request.db_exclude,
+            link_map=tuple(sorted(request.link_map.items())),
+            pinned_segment=resolved.pinned_segment,
+            archive_async=not resolved.crosses_timelines or version >= ASYNC_SAFE_SINCE,
+        ),
+    )
+
+
+def _superuser_of_source(member: MemberFacts, facts: ResetFacts) -> str:
+    """Who can be asked as before the roles are the target's: the source's superuser, if the source answers."""
+    return facts.source.members[0].superuser if facts.source.members else member.superuser
+
+
+def _own_timelines(facts: ResetFacts) -> tuple[int, ...]:
+    """Every timeline that the target's own stanza has seen, in any generation: none may come again."""
+    catalogue = facts.target_catalogue
+    found = [t for archive in catalogue.archives for t in archive.timelines] if catalogue else []
+    return (*found, *(member.timeline or 1 for member in facts.target.members if facts.in_place))
+
+
+def _stanza_need(facts: ResetFacts, resolved: ResolvedRecovery) -> StanzaNeed:
+    current = facts.target_catalogue.current if facts.target_catalogue else None
+    if current is None:
+        return "create"
+    return "nothing" if current.system_identifier == resolved.system_identifier else "upgrade"
+
+
+def present_facts(facts: ResetFacts) -> dict[str, str]:
+    """What the plan stands on: it is stale if one of these has changed when it is to be carried out."""
+    found = {f"leader of {facts.target.cluster.name}": facts.leader.member.name}
+    for member in facts.target.members:
+        name = member.member.name
+        found[f"system identifier of {name}"] = str(member.system_identifier or "none")
+        found[f"timeline of {name}"] = str(member.timeline or "none")
+        found[f"data directory of {name}"] = str(member.data_directory)
+        found[f"version of PostgreSQL on {name}"] = member.postgres_version
+    for backup in facts.catalogue.backups:
+        found[f"backup set {backup.label} of {facts.source_stanza} in repo{backup.repo_key}"] = "there"
+    return found

@@ -1,0 +1,86 @@
+"""A reset in the words that a person reads before typing the target's name."""
+
+from __future__ import annotations
+
+from pgdolly.domain.target import TargetAction, TargetType
+from pgdolly.operations.reset.blueprint import ResetBlueprint
+from pgdolly.operations.reset.observe import ResetFacts
+
+
+def describe(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]:
+    """The summary of the plan, a handful of lines."""
+    resolved, backup = blueprint.resolved, blueprint.resolved.backup
+    whole = "its own history" if facts.in_place else f"the state of {blueprint.source_cluster}"
+    names = ", ".join(member.member.name for member in blueprint.members)
+    lines = [
+        f"{blueprint.target_cluster} ({names}) is reset to {whole} at {resolved.target}",
+        f"from backup set {backup.label} ({backup.type}, {backup.database_size / 1024**2:,.1f} MB, "
+        f"stopped {backup.stop_at:%Y-%m-%d %H:%M:%S%z}) of stanza {resolved.stanza} in repo{resolved.repo_key}, "
+        f"along timeline {resolved.timeline}",
+        f"replaying WAL from {resolved.first_segment.name} to at most {resolved.last_segment.name}",
+    ]
+    if resolved.pinned_segment is not None:
+        lines.append(
+            f"the end is pinned to segment {resolved.pinned_segment.name}, the last one archived now: "
+            "what the source archives from here on is not in the clone"
+        )
+    elif resolved.target.type is TargetType.DEFAULT:
+        lines.append("the end is the last WAL that the leader archives when it is stopped")
+    taken = max((resolved.timeline, *blueprint.placeholders))
+    lines.append(
+        f"{blueprint.leader.member.name} leads; its timelines come after {taken}, the last one taken"
+    )
+    if blueprint.leader.kept is not None:
+        lines.append(f"the old data is kept beside it, as {blueprint.leader.kept}")
+    else:
+        lines.append(f"the present data of {blueprint.target_cluster} is LOST")
+    lines.append(_afterwards(blueprint))
+    return tuple(lines)
+
+
+def _afterwards(blueprint: ResetBlueprint) -> str:
+    if blueprint.action is TargetAction.PAUSE:
+        return (
+            f"{blueprint.leader.member.name} then stands at the target, readable through its private socket in "
+            f"{blueprint.leader.instance.private_directory}"
+        )
+    if blueprint.action is TargetAction.SHUTDOWN:
+        return "every member is then shut down at the target"
+    if blueprint.cleanup:
+        return f"its own backup history begins in the same go: stanza {blueprint.stanza} {_need(blueprint)}, full backup"
+    if blueprint.archive:
+        return f"archiving into stanza {blueprint.stanza} stays on"
+    return f"archiving is off on every member until: pgdolly cleanup {blueprint.target_cluster}"
+
+
+def _need(blueprint: ResetBlueprint) -> str:
+    return {"nothing": "accepts it as it is", "create": "is created", "upgrade": "is upgraded"}[
+        blueprint.stanza_need
+    ]
+
+
+def warnings_of(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]:
+    """What a person should know and may accept."""
+    warnings = list(blueprint.resolved.notes)
+    for member, error in facts.source.silent:
+        warnings.append(f"{member.name} of the source does not answer ({error}); its repository is enough")
+    source = next(iter(facts.source.members), None)
+    if source is not None:
+        for target in facts.target.members:
+            if _minor(target.postgres_version) < _minor(source.postgres_version):
+                warnings.append(
+                    f"{target.member.name} runs PostgreSQL {target.postgres_version}, "
+                    f"the source {source.postgres_version}: an older minor version may not replay its WAL"
+                )
+    if facts.target.leader is None:
+        warnings.append(
+            f"{blueprint.target_cluster} has no leader now; {blueprint.leader.member.name} becomes it"
+        )
+    view = facts.leader.cluster
+    if view is not None and view.paused:
+        warnings.append(f"{blueprint.target_cluster} is paused in Patroni; the pause goes with its old life")
+    return tuple(warnings)
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -1,0 +1,97 @@
+"""What a reset has to know before it can be planned. Reads only."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from pgdolly.domain.backup import Catalogue
+from pgdolly.domain.cluster import Cluster
+from pgdolly.domain.errors import PgdollyError, Unreachable
+from pgdolly.drivers.catalogue import read_catalogue
+from pgdolly.drivers.observation import MemberFacts
+from pgdolly.inventory.fleet import Fleet
+from pgdolly.operations.request import PitrRequest
+from pgdolly.operations.site import ClusterFacts, observe_cluster, world_of
+from pgdolly.steps.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetFacts:
+    """The target, the source (as far as it answers: it may be down for good) and what their repository holds."""
+
+    target: ClusterFacts
+    source: ClusterFacts
+    source_stanza: str
+    target_stanza: str
+    catalogue: Catalogue
+    target_catalogue: Catalogue | None  # None: the target has no stanza yet
+    leader: MemberFacts
+
+    @property
+    def in_place(self) -> bool:
+        return self.target.cluster.name == self.source.cluster.name
+
+
+def clusters_of(fleet: Fleet, target: str, request: PitrRequest) -> tuple[Cluster, Cluster]:
+    """The target and the source that a request names.
+
+    :raises InvalidInput: if the inventory has no such cluster.
+    """
+    return fleet.cluster(target), fleet.cluster(request.cluster or target)
+
+
+async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple[ResetFacts, World]:
+    """Look at target, source and repository at once.
+
+    :raises Unreachable: if a member of the target does not answer.
+    """
+    target, source = clusters_of(fleet, target_name, request)
+    world = world_of({cluster.name: cluster for cluster in (target, source)}.values())
+    if source.name == target.name:
+        target_facts = await observe_cluster(world, target)
+        source_facts = target_facts
+    else:
+        target_facts, source_facts = await asyncio.gather(
+            observe_cluster(world, target), observe_cluster(world, source)
+        )
+    for member, error in target_facts.silent:
+        if isinstance(error, Unreachable) or not target_facts.members:
+            raise error
+        raise _named(error, member.name)
+    leader = target_facts.leader or target_facts.members[0]
+    source_stanza = source_facts.members[0].stanza if source_facts.members else source.name
+    shell = world.shell(leader.member)
+    config = leader.member.pgbackrest_config
+
+    async def own() -> Catalogue | None:
+        try:
+            return await read_catalogue(shell.run, leader.stanza, config=config)
+        except PgdollyError:
+            return None  # no stanza yet, or none that can be read: the clean-up creates it
+
+    if source.name == target.name:
+        catalogue: Catalogue = await read_catalogue(shell.run, source_stanza, config=config)
+        target_catalogue: Catalogue | None = catalogue
+    else:
+        catalogue, target_catalogue = await asyncio.gather(
+            read_catalogue(shell.run, source_stanza, config=config), own()
+        )
+    return (
+        ResetFacts(
+            target=target_facts,
+            source=source_facts,
+            source_stanza=source_stanza,
+            target_stanza=leader.stanza,
+            catalogue=catalogue,
+            target_catalogue=target_catalogue,
+            leader=leader,
+        ),
+        world,
+    )
+
+
+def _named(error: PgdollyError, member: str) -> PgdollyError:
+    error.where = error.where or member
+    error.untouched = "nothing was changed"
+    return error

@@ -1,0 +1,229 @@
+"""The plan of a reset, and of going on with a paused one. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pgdolly.domain.target import RecoveryTarget, TargetAction, TargetType
+from pgdolly.engine.plan import Lane, Plan, Stage
+from pgdolly.engine.step import Step
+from pgdolly.operations.reset.blueprint import MemberBlueprint, ResetBlueprint
+from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
+from pgdolly.steps.member import KeepDataDirectory, StopMember
+from pgdolly.steps.promote import PromoteLeader, ResetStore, SetRoles, StopRecovered
+from pgdolly.steps.recover import HoldReplica, Mode, PrepareRecovery, Recover
+from pgdolly.steps.restore import RestoreDataDirectory
+from pgdolly.steps.stanza import CheckStanza, MendStanza, TakeBackup
+from pgdolly.steps.verify import VerifyCluster
+
+
+def plan_reset(blueprint: ResetBlueprint) -> Plan:
+    """From a running target to its new life; with action pause or shutdown, to the target and no further."""
+    stages = [] if blueprint.beside else _stop(blueprint)
+    stages.append(_recover(blueprint, restore=True))
+    if blueprint.action is TargetAction.PROMOTE:
+        stages += _finish(blueprint)
+    return _plan(blueprint, tuple(stages))
+
+
+def plan_finish(blueprint: ResetBlueprint) -> Plan:
+    """Promote a run that stands at its target, and finish it."""
+    stages = []
+    if blueprint.action is TargetAction.SHUTDOWN:
+        # It was to be down; to be promoted it has to stand at the target again.
+        stages.append(Stage("start the leader at the target", (_leader_again(blueprint),)))
+    return _plan(blueprint, (*stages, *_finish(blueprint)))
+
+
+def plan_move_on(blueprint: ResetBlueprint, target: RecoveryTarget) -> Plan:
+    """Go on to a later target, on the data that is there, and stand there again.
+
+    `pg_wal_replay_resume()` would end the recovery; a restart with the new target goes on with it.
+    """
+    moved = moved_on(blueprint, target)
+    return _plan(moved, (_recover(moved, restore=False),))
+
+
+def moved_on(blueprint: ResetBlueprint, target: RecoveryTarget) -> ResetBlueprint:
+    """The same reset with another target; it stands there, paused, even if it was shut down before."""
+    return dataclasses.replace(
+        blueprint,
+        resolved=dataclasses.replace(blueprint.resolved, target=target),
+        action=TargetAction.PAUSE,
+        summary=(
+            f"{blueprint.target_cluster} goes on to {target}, without a new restore",
+            *blueprint.summary[1:],
+        ),
+    )
+
+
+def _plan(blueprint: ResetBlueprint, stages: tuple[Stage, ...]) -> Plan:
+    return Plan(
+        operation="reset",
+        target=blueprint.target_cluster,
+        summary=blueprint.summary,
+        warnings=blueprint.warnings,
+        facts=blueprint.facts,
+        stages=stages,
+    )
+
+
+def _lane(member: MemberBlueprint, *steps: Step) -> Lane:
+    return Lane(member.member.name, steps)
+
+
+def _stop(blueprint: ResetBlueprint) -> list[Stage]:
+    """Replicas first: stopped after the leader they would hold an election."""
+    stages = []
+    if blueprint.replicas:
+        lanes = tuple(_lane(replica, StopMember(instance=replica.instance)) for replica in blueprint.replicas)
+        stages.append(Stage("stop the replicas", lanes))
+    stages.append(
+        Stage("stop the leader", (_lane(blueprint.leader, StopMember(instance=blueprint.leader.instance)),))
+    )
+    return stages
+
+
+def _recover(blueprint: ResetBlueprint, *, restore: bool) -> Stage:
+    title = "restore and replay to the target" if restore else "replay on to the target"
+    lanes = []
+    for member in blueprint.members:
+        steps: list[Step] = []
+        if restore:
+            if member.kept is not None:
+                steps.append(
+                    KeepDataDirectory(
+                        instance=member.instance, kept=member.instance.data_directory.with_name(member.kept)
+                    )
+                )
+            steps.append(
+                RestoreDataDirectory(
+                    instance=member.instance,
+                    source=member.source,
+                    database_size=blueprint.resolved.backup.database_size,
+                )
+            )
+        else:
+            steps.append(StopRecovered(instance=member.instance, rotate=True))
+        leads = member is blueprint.leader
+        endless = blueprint.target.type is TargetType.DEFAULT
+        steps.append(
+            PrepareRecovery(
+                instance=member.instance,
+                placeholders=blueprint.placeholders if leads else (),
+                wait_for_more=endless and not leads,
+            )
+        )
+        steps.append(_recover_step(blueprint, member, _mode(blueprint, leads=leads)))
+        lanes.append(_lane(member, *steps))
+    return Stage(title, tuple(lanes))
+
+
+def _mode(blueprint: ResetBlueprint, *, leads: bool) -> Mode:
+    if blueprint.target.type is TargetType.DEFAULT:
+        return "end" if leads else "wait"
+    if leads and blueprint.action is not TargetAction.SHUTDOWN:
+        return "pause"
+    return "shutdown"
+
+
+def _recover_step(blueprint: ResetBlueprint, member: MemberBlueprint, mode: Mode) -> Recover:
+    return Recover(
+        instance=member.instance,
+        target=blueprint.target,
+        timeline=blueprint.resolved.timeline,
+        mode=mode,
+        first_segment=blueprint.resolved.first_segment,
+        last_segment=blueprint.resolved.last_segment,
+    )
+
+
+def _leader_again(blueprint: ResetBlueprint) -> Lane:
+    leader = blueprint.leader
+    return _lane(
+        leader,
+        StopRecovered(instance=leader.instance, rotate=True),
+        _recover_step(blueprint, leader, "pause"),
+    )
+
+
+def _finish(blueprint: ResetBlueprint) -> list[Stage]:
+    leader = blueprint.leader
+    promote = PromoteLeader(
+        instance=leader.instance,
+        timeline=blueprint.resolved.timeline,
+        replicas=tuple(replica.member.name for replica in blueprint.replicas),
+    )
+    if blueprint.beside:
+        return [Stage("promote", (_lane(leader, promote),))]
+    stages = [
+        Stage(
+            "promote the leader",
+            (_lane(leader, promote, SetRoles(instance=leader.instance)),),
+        )
+    ]
+    if blueprint.target.type is TargetType.DEFAULT and blueprint.replicas:
+        lanes = tuple(
+            _lane(replica, HoldReplica(instance=replica.instance)) for replica in blueprint.replicas
+        )
+        stages.append(Stage("stop the replicas at the same point", lanes))
+    handover: list[Step] = [
+        StopRecovered(instance=leader.instance),
+        HandOverLeader(
+            instance=leader.instance,
+            archive=blueprint.archives,
+            placeholders=blueprint.placeholders,
+            spool_directory=leader.spool_directory,
+        ),
+        ResetStore(instance=leader.instance),
+    ]
+    if blueprint.cleanup and blueprint.stanza_need != "nothing":
+        # Before PostgreSQL archives its first segment; offline, because it is not up yet.
+        handover.append(
+            MendStanza(
+                instance=leader.instance, stanza=blueprint.stanza, need=blueprint.stanza_need, online=False
+            )
+        )
+    handover.append(StartLeader(instance=leader.instance, patroni_name=leader.patroni_name))
+    stages.append(Stage("hand the leader to Patroni", (_lane(leader, *handover),)))
+    if blueprint.replicas:
+        stages.append(
+            Stage(
+                "join the replicas",
+                tuple(
+                    _lane(
+                        replica,
+                        JoinReplica(
+                            instance=replica.instance,
+                            leader=leader.instance,
+                            patroni_name=replica.patroni_name,
+                            archive=blueprint.archives,
+                            spool_directory=replica.spool_directory,
+                            segment_size=blueprint.segment_size,
+                        ),
+                    )
+                    for replica in blueprint.replicas
+                ),
+            )
+        )
+    stages.append(
+        Stage(
+            "verify",
+            (
+                _lane(
+                    leader,
+                    VerifyCluster(
+                        leader=leader.instance,
+                        replicas=tuple(replica.instance for replica in blueprint.replicas),
+                        archive=blueprint.archives,
+                    ),
+                ),
+            ),
+        )
+    )
+    if blueprint.cleanup:
+        steps: list[Step] = [CheckStanza(instance=leader.instance, stanza=blueprint.stanza)]
+        if blueprint.backup_after:
+            steps.append(TakeBackup(instance=leader.instance, stanza=blueprint.stanza, backup_type="full"))
+        stages.append(Stage("begin the clone's own backup history", (_lane(leader, *steps),)))
+    return stages

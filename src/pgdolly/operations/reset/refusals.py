@@ -1,0 +1,132 @@
+"""Why a reset is refused before anything is touched. Pure, over what was observed."""
+
+from __future__ import annotations
+
+from pgdolly.domain.errors import Refused
+from pgdolly.drivers.observation import MemberFacts
+from pgdolly.operations.request import NOTHING, PitrRequest
+from pgdolly.operations.reset.observe import ResetFacts
+from pgdolly.recovery.select import ResolvedRecovery
+
+WAL_RESERVE = 256 * 1024 * 1024  # bytes: a recovery keeps some segments beside the data
+
+
+def refuse_before_choosing(facts: ResetFacts, request: PitrRequest) -> None:
+    """What needs no look into the archive.
+
+    :raises Refused: with what stands in the way, and the command that clears it.
+    """
+    target = facts.target.cluster.name
+    for member in facts.target.members:
+        if member.lock is not None:
+            raise locked(target, member)
+    if not facts.in_place:
+        _refuse_shared(facts)
+    for member in facts.target.members:
+        if member.data_directory != member.member.data_directory:
+            raise Refused(
+                f"the inventory says pg_data {member.member.data_directory}, "
+                f"Patroni's configuration {member.data_directory}",
+                where=member.member.name,
+                untouched=NOTHING,
+                next_command=f"set pg_data of {member.member.name} to {member.data_directory}",
+            )
+        if request.backup and member.tablespaces:
+            raise Refused(
+                f"backup keeps the data directory aside, but {member.tablespaces} tablespaces lie elsewhere "
+                "and would be overwritten",
+                where=member.member.name,
+                untouched=NOTHING,
+                next_command="take a backup first: pg-backup full",
+            )
+
+
+def _refuse_shared(facts: ResetFacts) -> None:
+    if facts.source_stanza == facts.target_stanza:
+        raise Refused(
+            f"source and target both use stanza {facts.source_stanza!r}: the clone would archive into the source's",
+            where=facts.target.cluster.name,
+            untouched=NOTHING,
+            next_command="give the target a stanza of its own in its pgbackrest.conf",
+        )
+    places = {
+        (facts_.member.node.address, str(facts_.real_data_directory)): facts_.member.name
+        for facts_ in facts.source.members
+    }
+    for member in facts.target.members:
+        owner = places.get((member.member.node.address, str(member.real_data_directory)))
+        if owner is not None:
+            raise Refused(
+                f"{member.member.name} is the same instance as {owner} of the source",
+                where=facts.target.cluster.name,
+                untouched=NOTHING,
+            )
+
+
+def locked(target: str, member: MemberFacts) -> Refused:
+    """The refusal for a member that another run holds."""
+    lock = member.lock
+    assert lock is not None
+    return Refused(
+        f"run {lock.run_id} ({lock.operation}, begun {lock.began_at} on {lock.controller}, process {lock.pid}) "
+        f"is under way on {target} or was interrupted",
+        where=member.member.name,
+        untouched=NOTHING,
+        next_command=f"pgdolly resume {lock.run_id}, or to give it up: pgdolly resume {lock.run_id} --abandon",
+    )
+
+
+def refuse_unfit(facts: ResetFacts, resolved: ResolvedRecovery, request: PitrRequest) -> None:
+    """Versions, configuration and archiving, against what is going to be restored."""
+    source_major = int(resolved.postgres_version.split(".")[0])
+    for member in facts.target.members:
+        if member.major != source_major:
+            raise Refused(
+                f"PostgreSQL {member.postgres_version} cannot run the data of PostgreSQL {source_major}",
+                where=member.member.name,
+                untouched=NOTHING,
+                next_command=f"install PostgreSQL {source_major} there and set pg_version, pg_bin_dir",
+            )
+        if not member.writable:
+            raise Refused(
+                f"{member.data_directory.parent} cannot be written by {member.member.dbsu}: "
+                "pgdolly keeps its job and lock files there",
+                where=member.member.name,
+                untouched=NOTHING,
+            )
+    if request.archive and not request.cleanup and not facts.in_place:
+        current = facts.target_catalogue.current if facts.target_catalogue else None
+        if current is None or current.system_identifier != resolved.system_identifier:
+            raise Refused(
+                f"with archive: true the clone would archive into stanza {facts.target_stanza!r}, which "
+                + ("does not exist" if current is None else "is of another system and refuses its WAL [044]"),
+                where=facts.target.cluster.name,
+                untouched=NOTHING,
+                next_command="use --cleanup, which upgrades the stanza in the same go; or leave archive out "
+                f"and run pgdolly cleanup {facts.target.cluster.name} afterwards",
+            )
+
+
+def lacks_space(member: MemberFacts, resolved: ResolvedRecovery, *, keep: bool) -> bool:
+    """Whether the set may not fit; without `data_bytes` measured, only the free space counts."""
+    reusable = 0 if keep else member.data_bytes or 0
+    return member.free_bytes + reusable < resolved.backup.database_size + WAL_RESERVE
+
+
+def refuse_full(member: MemberFacts, resolved: ResolvedRecovery, *, keep: bool) -> None:
+    """:raises Refused: if the backup set does not fit beside (`keep`) or in place of what is there."""
+    if lacks_space(member, resolved, keep=keep):
+        need = resolved.backup.database_size + WAL_RESERVE
+        have = member.free_bytes + (0 if keep else member.data_bytes or 0)
+        raise Refused(
+            f"not enough space for {member.data_directory}: {_megabytes(need)} needed "
+            f"({_megabytes(resolved.backup.database_size)} of data), {_megabytes(have)} there"
+            + (" beside the old data, which is kept" if keep else " with the old data gone"),
+            where=member.member.name,
+            untouched=NOTHING,
+            next_command="leave --backup out, or make room" if keep else "make room on that file system",
+        )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1024**2:,.1f} MB"

@@ -1,0 +1,145 @@
+"""Plan a reset and carry it out; go on with one that was interrupted or paused."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from pgdolly.domain.errors import InvalidInput, Refused
+from pgdolly.domain.target import TargetAction, TargetType
+from pgdolly.engine.events import Listener
+from pgdolly.engine.plan import Plan
+from pgdolly.engine.record import RunRecord
+from pgdolly.inventory.fleet import Fleet
+from pgdolly.operations.request import NOTHING, PitrRequest
+from pgdolly.operations.reset.blueprint import ResetBlueprint
+from pgdolly.operations.reset.decide import decide, present_facts
+from pgdolly.operations.reset.observe import observe
+from pgdolly.operations.reset.plan import moved_on, plan_finish, plan_move_on, plan_reset
+from pgdolly.operations.running import carry_out, refuse_stale, take_up
+from pgdolly.steps.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedReset:
+    """A reset that was shown to be possible; nothing has been touched."""
+
+    plan: Plan
+    blueprint: ResetBlueprint
+    request: PitrRequest
+    fleet: Fleet
+    world: World
+
+
+async def prepare(fleet: Fleet, target: str, request: PitrRequest) -> PreparedReset:
+    """Observe, decide and plan.
+
+    :raises PgdollyError: if it cannot be done, with why, what was left untouched and what to type next.
+    """
+    request.target()  # a contradiction is said before any node is asked
+    facts, world = await observe(fleet, target, request)
+    blueprint = await decide(facts, request, world)
+    return PreparedReset(plan_reset(blueprint), blueprint, request, fleet, world)
+
+
+async def execute_prepared(prepared: PreparedReset, emit: Listener) -> RunRecord:
+    """Look again, and carry the plan out if what it stands on is still so.
+
+    :raises StalePlan: if a fact has changed since the plan was shown.
+    """
+    facts, _ = await observe(prepared.fleet, prepared.blueprint.target_cluster, prepared.request)
+    refuse_stale(prepared.plan, present_facts(facts))
+    return await carry_out(
+        prepared.plan,
+        prepared.world,
+        [member.member for member in prepared.blueprint.members],
+        emit,
+        request={
+            "pg_pitr": prepared.request.model_dump(mode="json", exclude_defaults=True),
+            "inventory": prepared.fleet.origin,
+        },
+        blueprint=_adapter().dump_python(prepared.blueprint, mode="json"),
+        pauses=prepared.blueprint.action is not TargetAction.PROMOTE,
+    )
+
+
+def blueprint_of(run: RunRecord) -> ResetBlueprint:
+    """The blueprint of the run's latest part.
+
+    :raises InvalidInput: if the run has none: it was killed before its plan was written.
+    """
+    encoded = run.parts[-1].plan.get("blueprint") if run.parts else None
+    if encoded is None:
+        raise InvalidInput(f"run {run.run_id} was ended before it had a plan", untouched=NOTHING)
+    blueprint: ResetBlueprint = _adapter().validate_python(encoded)
+    return blueprint
+
+
+async def resume(
+    run: RunRecord, world: World, emit: Listener, *, further: PitrRequest | None = None
+) -> RunRecord:
+    """Take up an interrupted run; promote and finish a paused one, or move it on to a later target.
+
+    :param further: the later target; only for a run that stands at its target.
+    """
+    blueprint = blueprint_of(run)
+    members = [member.member for member in blueprint.members]
+    paused = run.state.value == "paused"
+    if further is not None:
+        if not paused:
+            raise Refused(
+                f"run {run.run_id} does not stand at a target: it is {run.state.value}",
+                untouched=NOTHING,
+                next_command=f"pgdolly resume {run.run_id}",
+            )
+        target = further.target()
+        if target.type in (TargetType.DEFAULT, TargetType.IMMEDIATE):
+            raise InvalidInput("a later target needs a time, an xid, a name or an LSN", untouched=NOTHING)
+        _refuse_earlier(blueprint, further)
+        return await take_up(
+            run.run_id,
+            world,
+            members,
+            emit,
+            further=plan_move_on(blueprint, target),
+            blueprint=_adapter().dump_python(moved_on(blueprint, target), mode="json"),
+            pauses=True,
+        )
+    if paused:
+        finishing = dataclasses.replace(blueprint, action=TargetAction.PROMOTE)
+        return await take_up(
+            run.run_id,
+            world,
+            members,
+            emit,
+            further=plan_finish(blueprint),
+            blueprint=_adapter().dump_python(finishing, mode="json"),
+        )
+    return await take_up(
+        run.run_id, world, members, emit, pauses=blueprint.action is not TargetAction.PROMOTE
+    )
+
+
+def _refuse_earlier(blueprint: ResetBlueprint, further: PitrRequest) -> None:
+    """Replay goes forward only; an earlier point needs a new restore."""
+    old, new = blueprint.target, further.target()
+    earlier = (old.time is not None and new.time is not None and new.time < old.time) or (
+        old.lsn is not None and new.lsn is not None and new.lsn < old.lsn
+    )
+    if earlier:
+        raise Refused(
+            f"{new} lies before {old}, where the recovery stands: replay does not go back",
+            where=blueprint.target_cluster,
+            untouched=NOTHING,
+            next_command=f"pgdolly resume RUN --abandon, then pgdolly reset {blueprint.target_cluster} … "
+            "(a quick delta restore)",
+        )
+
+
+@cache
+def _adapter() -> TypeAdapter[Any]:
+    return TypeAdapter(ResetBlueprint)

@@ -1,0 +1,47 @@
+"""Take up a run of any operation, or give it up."""
+
+from __future__ import annotations
+
+from pgdolly.domain.errors import Refused
+from pgdolly.engine.events import Listener
+from pgdolly.engine.record import RunRecord
+from pgdolly.inventory.fleet import Fleet
+from pgdolly.operations import running
+from pgdolly.operations.request import NOTHING, PitrRequest
+from pgdolly.operations.reset.run import resume as resume_reset
+from pgdolly.operations.site import world_of
+
+
+async def take_up_any(
+    run: RunRecord, fleet: Fleet, emit: Listener, *, further: PitrRequest | None = None
+) -> RunRecord:
+    """Go on with a run.
+
+    :raises Refused: if it has ended, or is conducted by a live controller.
+    """
+    if not run.state.can_be_resumed:
+        raise Refused(
+            f"run {run.run_id} is {run.state.value}: there is nothing to take up",
+            untouched=NOTHING,
+            next_command=f"pgdolly show {run.run_id}",
+        )
+    cluster = fleet.cluster(run.target)
+    world = world_of([cluster])
+    if run.operation == "reset":
+        return await resume_reset(run, world, emit, further=further)
+    if further is not None:
+        raise Refused(f"run {run.run_id} is a {run.operation}: it has no target", untouched=NOTHING)
+    return await running.take_up(run.run_id, world, cluster.members, emit)
+
+
+async def give_up(run: RunRecord, fleet: Fleet) -> RunRecord:
+    """Abandon a run; the cluster stays as it is.
+
+    :raises Refused: if it has ended, or is conducted by a live controller.
+    """
+    if not run.state.can_be_resumed:
+        raise Refused(
+            f"run {run.run_id} is {run.state.value}: there is nothing to give up", untouched=NOTHING
+        )
+    cluster = fleet.cluster(run.target)
+    return await running.abandon(run.run_id, world_of([cluster]), cluster.members)

@@ -1,0 +1,70 @@
+"""What the operations stand on: the fleet, the shells of its nodes, and a look at a whole cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pgdolly.domain.cluster import Cluster, Member
+from pgdolly.domain.errors import PgdollyError
+from pgdolly.drivers.observation import MemberFacts, observe_member
+from pgdolly.drivers.postgres import Instance
+from pgdolly.steps.world import World
+from pgdolly.transport.reach import shell_for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterFacts:
+    """A cluster's members that answered, and those that did not, with why."""
+
+    cluster: Cluster
+    members: tuple[MemberFacts, ...]
+    silent: tuple[tuple[Member, PgdollyError], ...] = ()
+
+    @property
+    def leader(self) -> MemberFacts | None:
+        """The member that leads, by Patroni's word; if no Patroni answers, the one that runs as a primary."""
+        for facts in self.members:
+            if facts.cluster is not None and facts.cluster.leader is not None:
+                name = facts.cluster.leader.name
+                return next((other for other in self.members if other.patroni_name == name), None)
+        running = [facts for facts in self.members if facts.running and not facts.standby]
+        return running[0] if len(running) == 1 else None
+
+
+def world_of(clusters: Iterable[Cluster]) -> World:
+    """The shells of all members of these clusters."""
+    return World({member.name: shell_for(member) for cluster in clusters for member in cluster.members})
+
+
+async def observe_cluster(world: World, cluster: Cluster, *, measure: bool = False) -> ClusterFacts:
+    """Look at all members at once; one that cannot be looked at is named, not raised."""
+
+    async def look(member: Member) -> MemberFacts | PgdollyError:
+        try:
+            return await observe_member(world.shell(member), member, measure=measure)
+        except PgdollyError as error:
+            return error
+
+    found = await asyncio.gather(*(look(member) for member in cluster.members))
+    return ClusterFacts(
+        cluster=cluster,
+        members=tuple(facts for facts in found if isinstance(facts, MemberFacts)),
+        silent=tuple(
+            (member, facts)
+            for member, facts in zip(cluster.members, found, strict=True)
+            if isinstance(facts, PgdollyError)
+        ),
+    )
+
+
+def instance_of(facts: MemberFacts, *, port: int | None = None) -> Instance:
+    """The member's own data directory, as Patroni runs it."""
+    return Instance(
+        member=facts.member,
+        data_directory=facts.data_directory,
+        bin_directory=facts.bin_directory,
+        port=port or facts.member.port,
+        superuser=facts.superuser,
+    )

@@ -1,0 +1,215 @@
+"""Hand the recovered members to Patroni: the leader first, then the replicas, without a base backup."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pgdolly.domain.command import Command
+from pgdolly.domain.errors import DeadlinePassed
+from pgdolly.domain.lsn import LSN, WalSegment
+from pgdolly.drivers import patroni, postgres, services
+from pgdolly.drivers.patroni import MemberView
+from pgdolly.drivers.postgres import Instance
+from pgdolly.engine.step import Effect, StepCheck, StepState
+from pgdolly.steps.promote import fork_lsn
+from pgdolly.steps.replication import Streaming, streaming_state
+from pgdolly.steps.world import StepContext, wait_for
+from pgdolly.transport.shell import run_checked
+
+LEADER_SECONDS = 180.0
+JOIN_SECONDS = 90.0
+REBUILD_SECONDS = 24 * 3600.0  # a base backup of a large cluster takes hours; Patroni shows that it goes on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOverLeader:
+    """Free the leader's data directory of the source and of the recovery."""
+
+    kind: ClassVar[str] = "hand_over_leader"
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    instance: Instance
+    archive: bool
+    placeholders: tuple[int, ...]
+    spool_directory: str | None
+
+    def title(self) -> str:
+        return f"free the data directory of {self.instance.member.name} from its origin"
+
+    def commands(self) -> tuple[Command, ...]:
+        return (
+            postgres.hand_over_command(
+                self.instance,
+                archive=self.archive,
+                placeholders=self.placeholders,
+                spool_directory=self.spool_directory,
+            ),
+        )
+
+    async def check(self, context: StepContext) -> StepCheck:
+        return StepCheck(StepState.PENDING)
+
+    async def apply(self, context: StepContext) -> dict[str, Any] | None:
+        await run_checked(
+            context.world.shell(self.instance.member), self.commands()[0], doing="mend the data directory"
+        )
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartLeader:
+    """Start Patroni on the promoted leader and wait until it leads."""
+
+    kind: ClassVar[str] = "start_leader"
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    instance: Instance
+    patroni_name: str
+
+    def title(self) -> str:
+        return f"start Patroni on {self.instance.member.name}, which leads"
+
+    def commands(self) -> tuple[Command, ...]:
+        return (services.start_command(self.instance.member),)
+
+    async def check(self, context: StepContext) -> StepCheck:
+        return StepCheck(StepState.PENDING)  # starting what is up does nothing; the wait is what counts
+
+    async def apply(self, context: StepContext) -> dict[str, Any] | None:
+        shell, member = context.world.shell(self.instance.member), self.instance.member
+        await services.start_service(shell, member)
+        seen = "nothing"
+
+        async def leads() -> MemberView | None:
+            nonlocal seen
+            view = await patroni.read_cluster(shell, member)
+            own = view.member(self.patroni_name) if view else None
+            if own is not None:
+                seen = f"{own.role}, {own.state}, timeline {own.timeline}"
+            return own if own and own.leads and own.state == "running" and own.timeline else None
+
+        own = await wait_for(
+            leads,
+            what=f"Patroni to make {member.name} the leader",
+            where=member.name,
+            deadline_seconds=LEADER_SECONDS,
+            describe=lambda: seen,
+            next_command=f"pgdolly resume {context.run_id}",
+        )
+        return {"timeline": own.timeline}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinReplica:
+    """Let a recovered replica follow the leader's new timeline by streaming.
+
+    It stands at the fork, but its pg_wal holds the old timeline past it, in the segment of the fork and perhaps
+    later ones: started as it is, it would replay those and be ahead of the leader for ever. Without them, and
+    with the leader's history files, it asks the leader for WAL from the fork on. A replica that cannot be joined
+    so is rebuilt from the leader, and the run says it did.
+    """
+
+    kind: ClassVar[str] = "join_replica"
+    effect: ClassVar[Effect] = Effect.DESTROY
+
+    instance: Instance
+    leader: Instance
+    patroni_name: str
+    archive: bool
+    spool_directory: str | None
+    segment_size: int
+
+    def title(self) -> str:
+        return f"join {self.instance.member.name} to the leader's timeline by streaming"
+
+    def commands(self) -> tuple[Command, ...]:
+        # Where to cut is known once the leader is promoted; the plan can say only what is going to be done.
+        return (
+            Command(
+                argv=("pgdolly-hand-over",),
+                summary="remove the old timeline's WAL from the fork on, write the leader's history files, "
+                + ("keep archive_mode" if self.archive else "archive_mode = 'off'"),
+            ),
+            services.start_command(self.instance.member),
+        )
+
+    async def check(self, context: StepContext) -> StepCheck:
+        if await self._streams(context):
+            return StepCheck(StepState.DONE, result={"rebuilt": False})
+        return StepCheck(StepState.PENDING)
+
+    async def _streams(self, context: StepContext) -> Streaming | None:
+        return await streaming_state(context, self.leader, self.patroni_name)
+
+    async def apply(self, context: StepContext) -> dict[str, Any] | None:
+        shell, member = context.world.shell(self.instance.member), self.instance.member
+        stood = LSN.parse(found["lsn"]) if (found := self._stood(context))["lsn"] else None
+        if stood is not None and stood > fork_lsn(context):
+            return await self._rebuild(context, f"it replayed to {stood}, past the leader's fork")
+        if not await services.is_active(shell, member):
+            await run_checked(shell, await self._hand_over(context), doing="mend the data directory")
+            await services.start_service(shell, member)
+        last = "not connected to the leader"
+
+        async def joined() -> Streaming | None:
+            nonlocal last
+            streaming = await self._streams(context)
+            if streaming is None:
+                return None
+            last = f"{streaming.state}, replayed to {streaming.replay_lsn}"
+            return streaming if streaming.caught_up else None
+
+        try:
+            streaming = await wait_for(
+                joined,
+                what=f"{member.name} to stream from {self.leader.member.name}",
+                where=member.name,
+                deadline_seconds=JOIN_SECONDS,
+                describe=lambda: last,
+            )
+        except DeadlinePassed as error:
+            return await self._rebuild(context, error.what)
+        return {"rebuilt": False, "lsn": str(streaming.replay_lsn)}
+
+    def _stood(self, context: StepContext) -> dict[str, Any]:
+        name = self.instance.member.name
+        try:
+            return context.result_of("hold_replica", name)
+        except KeyError:
+            return context.result_of("recover", name)
+
+    async def _hand_over(self, context: StepContext) -> Command:
+        histories = await postgres.read_histories(context.world.shell(self.leader.member), self.leader)
+        left = int(context.result_of("promote_leader")["left"])
+        return postgres.hand_over_command(
+            self.instance,
+            archive=self.archive,
+            spool_directory=self.spool_directory,
+            histories=histories,
+            cut_from=WalSegment.holding(left, fork_lsn(context), self.segment_size).position_name,
+        )
+
+    async def _rebuild(self, context: StepContext, why: str) -> dict[str, Any]:
+        """Empty the directory and let Patroni copy the leader into it."""
+        shell, member = context.world.shell(self.instance.member), self.instance.member
+        context.note(f"{member.name} is rebuilt from the leader by base backup: {why}")
+        await services.stop_service(shell, member)
+        empty = Command(
+            argv=("find", str(self.instance.data_directory), "-mindepth", "1", "-delete"),
+        )
+        await run_checked(shell, empty, timeout_seconds=3600, doing="empty the data directory")
+        await services.start_service(shell, member)
+
+        async def rebuilt() -> Streaming | None:
+            streaming = await self._streams(context)
+            return streaming if streaming is not None and streaming.caught_up else None
+
+        streaming = await wait_for(
+            rebuilt,
+            what=f"Patroni to rebuild {member.name}",
+            where=member.name,
+            deadline_seconds=REBUILD_SECONDS,
+            next_command=f"patronictl list {member.cluster}; pgdolly resume {context.run_id}",
+        )
+        return {"rebuilt": True, "lsn": str(streaming.replay_lsn)}

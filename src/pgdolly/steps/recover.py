@@ -1,0 +1,241 @@
+"""Replay the archive to the target, privately: PostgreSQL is its own judge of where that is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pgdolly.domain.command import Command
+from pgdolly.domain.errors import CommandFailed, DeadlinePassed
+from pgdolly.domain.lsn import LSN, WalSegment
+from pgdolly.domain.target import RecoveryTarget, TargetType
+from pgdolly.drivers import postgres
+from pgdolly.drivers.postgres import Instance, RecoveryState
+from pgdolly.engine.step import Effect, StepCheck, StepState
+from pgdolly.steps.world import POLL_SECONDS, StepContext
+from pgdolly.transport.shell import run_checked
+
+STALL_SECONDS = 600.0  # a replay that shows no new segment and no new line for so long is stuck
+
+# pause: the leader, readable at the target. shutdown: a replica, or a cluster that is to stay down.
+# end: the leader without a target, which leaves recovery by itself at the end of the archive.
+# wait: a replica without a target, which waits at the end of the archive for the leader's word.
+Mode = Literal["pause", "shutdown", "end", "wait"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareRecovery:
+    """Write the private server's configuration, and steer the timeline that the leader is going to begin.
+
+    PostgreSQL chooses one more than the newest history file in sight. The target's own stanza may hold
+    timelines of an earlier clone from the same source; on the same timeline its WAL would collide with theirs
+    ([045]).
+    """
+
+    kind: ClassVar[str] = "prepare_recovery"
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    instance: Instance
+    placeholders: tuple[int, ...] = ()
+    wait_for_more: bool = False
+
+    def title(self) -> str:
+        return f"prepare the recovery on {self.instance.member.name}"
+
+    def commands(self) -> tuple[Command, ...]:
+        prepare = postgres.prepare_recovery_command(
+            self.instance, placeholders=self.placeholders, wait_for_more=self.wait_for_more
+        )
+        return (prepare, postgres.rotate_log_command(self.instance))
+
+    async def check(self, context: StepContext) -> StepCheck:
+        return StepCheck(StepState.PENDING)  # writes the same files again
+
+    async def apply(self, context: StepContext) -> dict[str, Any] | None:
+        shell = context.world.shell(self.instance.member)
+        for command in self.commands():
+            await run_checked(shell, command, doing="prepare the recovery")
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recover:
+    """Start the private server and wait until it stands at the target.
+
+    "Consistent recovery state reached" is not the target: what counts is PostgreSQL's line "recovery stopping …".
+    """
+
+    kind: ClassVar[str] = "recover"
+    effect: ClassVar[Effect] = Effect.DESTROY
+
+    instance: Instance
+    target: RecoveryTarget
+    timeline: int
+    mode: Mode
+    first_segment: WalSegment
+    last_segment: WalSegment
+
+    def title(self) -> str:
+        end = {"pause": "pause", "shutdown": "shut down", "end": "leave recovery", "wait": "wait there"}[
+            self.mode
+        ]
+        return f"replay to {self.target} on {self.instance.member.name}, then {end}"
+
+    def commands(self) -> tuple[Command, ...]:
+        return (
+            postgres.start_recovery_command(
+                self.instance,
+                self.target,
+                timeline=self.timeline,
+                action="pause" if self.mode == "pause" else "shutdown",
+            ),
+        )
+
+    async def check(self, context: StepContext) -> StepCheck:
+        state = await postgres.recovery_state(context.world.shell(self.instance.member), self.instance)
+        if self._reached(state):
+            return StepCheck(StepState.DONE, result=self._result(state))
+        return StepCheck(StepState.RUNNING if state.running else StepState.PENDING)
+
+    async def apply(self, context: StepContext) -> dict[str, Any] | None:
+        shell = context.world.shell(self.instance.member)
+        state = await postgres.recovery_state(shell, self.instance)
+        if not state.running and not self._reached(state):
+            await run_checked(shell, postgres.rotate_log_command(self.instance))
+            await run_checked(shell, self.commands()[0], doing="start the recovery")
+        seen, since = "", time.monotonic()
+        while True:
+            state = await postgres.recovery_state(shell, self.instance)
+            if self._reached(state):
+                self._show(context, state)
+                return self._result(state)
+            if state.insufficient or not state.running:
+                raise self._failed(context, state)
+            self._show(context, state)
+            now = f"{state.segment} {state.lsn} {state.log_end}"
+            if now != seen:
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since > STALL_SECONDS:
+                raise DeadlinePassed(
+                    f"the replay has not moved for {STALL_SECONDS:.0f} s; it is at {state.segment or state.lsn}",
+                    where=self.instance.member.name,
+                    next_command=f"pgdolly resume {context.run_id}",
+                )
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _reached(self, state: RecoveryState) -> bool:
+        match self.mode:
+            case "pause":
+                # promoted: a run that was killed after its promotion is asked for this step no more, but
+                # an administrator may have resumed the replay by hand.
+                return state.stopped is not None and (state.paused or state.promoted)
+            case "shutdown":
+                return (
+                    state.stopped is not None
+                    and not state.running
+                    and state.control_state in ("shut down in recovery", "shut down")
+                )
+            case "end":
+                return state.promoted
+            case "wait":
+                return state.answers and state.in_recovery is True
+
+    def _result(self, state: RecoveryState) -> dict[str, Any]:
+        lsn = state.lsn or state.minimum_recovery_lsn
+        return {"stopped": state.stopped, "lsn": str(lsn) if lsn else None}
+
+    def _show(self, context: StepContext, state: RecoveryState) -> None:
+        position: LSN | None = state.lsn
+        if position is None and state.segment:
+            position = WalSegment.parse(state.segment, self.first_segment.size).start
+        if position is None:
+            return
+        start, end = self.first_segment.start.position, self.last_segment.end.position
+        if self.target.lsn is not None:
+            end = self.target.lsn.position
+        replayed = max(0, position.position - start)
+        context.progress(replayed, max(end - start, replayed), "bytes", f"WAL replayed, at {position}")
+
+    def _failed(self, context: StepContext, state: RecoveryState) -> CommandFailed:
+        member = self.instance.member.name
+        resume = f"pgdolly resume {context.run_id}"
+        if state.insufficient:
+            what = f"the recovery cannot go on: {state.insufficient}"
+        elif any(
+            "recovery ended before configured recovery target was reached" in line for line in state.fatal
+        ):
+            what = (
+                f"the archive ended before {self.target} was reached: nothing in it comes after that"
+                if self.target.type is TargetType.TIME
+                else f"the archive holds no {self.target}"
+            )
+            resume = (
+                f"pgdolly resume {context.run_id}, once the source has committed and archived something later; "
+                "or pgdolly reset with another target"
+            )
+        else:
+            what = "the recovery ended before it reached its target"
+        return CommandFailed(
+            what,
+            where=member,
+            argv=self.commands()[0].argv,
+            stderr_end=state.log_end,
+            untouched="the source and its repository; no member was handed to Patroni",
+            next_command=resume,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldReplica:
+    """Wait until a replica without a target has replayed as far as the leader did, and stop it there."""
+
+    kind: ClassVar[str] = "hold_replica"
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    instance: Instance
+
+    def title(self) -> str:
+        return f"stop {self.instance.member.name} where the leader left the old timeline"
+
+    def commands(self) -> tuple[Command, ...]:
+        return (postgres.stop_command(self.instance),)
+
+    async def check(self, context: StepContext) -> StepCheck:
+        state = await postgres.recovery_state(context.world.shell(self.instance.member), self.instance)
+        if not state.running and state.control_state == "shut down in recovery":
+            return StepCheck(StepState.DONE)
+        return StepCheck(StepState.PENDING)
+
+    async def apply(self, context: StepContext) -> dict[str, Any] | None:
+        shell = context.world.shell(self.instance.member)
+        fork = LSN.parse(context.result_of("promote_leader")["fork"])
+        seen, since = "", time.monotonic()
+        while True:
+            state = await postgres.recovery_state(shell, self.instance)
+            if not state.running:
+                raise CommandFailed(
+                    "the replica's replay ended by itself",
+                    where=self.instance.member.name,
+                    stderr_end=state.log_end,
+                    next_command=f"pgdolly resume {context.run_id}",
+                )
+            if state.lsn is not None and state.lsn >= fork:
+                break
+            if state.lsn is not None:
+                context.progress(
+                    state.lsn.position, fork.position, "bytes", f"WAL replayed, at {state.lsn} of {fork}"
+                )
+            if str(state.lsn) != seen:
+                seen, since = str(state.lsn), time.monotonic()
+            elif time.monotonic() - since > STALL_SECONDS:
+                raise DeadlinePassed(
+                    f"waited {STALL_SECONDS:.0f} s for the replica to replay to {fork}; it is at {seen}",
+                    where=self.instance.member.name,
+                )
+            await asyncio.sleep(POLL_SECONDS)
+        if state.lsn > fork:
+            context.note(f"{self.instance.member.name} replayed to {state.lsn}, past the leader's {fork}")
+        await run_checked(shell, self.commands()[0], timeout_seconds=330, doing="stop the replica")
+        return {"lsn": str(state.lsn)}

@@ -1,0 +1,33 @@
+"""Every kind of step, by the name that it has in journals."""
+
+from __future__ import annotations
+
+from pgdolly.engine.plan import StepRegistry
+from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
+from pgdolly.steps.member import KeepDataDirectory, StopMember
+from pgdolly.steps.promote import PromoteLeader, ResetStore, SetRoles, StopRecovered
+from pgdolly.steps.recover import HoldReplica, PrepareRecovery, Recover
+from pgdolly.steps.restore import RestoreDataDirectory
+from pgdolly.steps.stanza import CheckStanza, EnableArchiving, MendStanza, TakeBackup
+from pgdolly.steps.verify import VerifyCluster
+
+STEPS = StepRegistry(
+    StopMember,
+    KeepDataDirectory,
+    RestoreDataDirectory,
+    PrepareRecovery,
+    Recover,
+    HoldReplica,
+    PromoteLeader,
+    SetRoles,
+    StopRecovered,
+    HandOverLeader,
+    ResetStore,
+    StartLeader,
+    JoinReplica,
+    VerifyCluster,
+    MendStanza,
+    EnableArchiving,
+    CheckStanza,
+    TakeBackup,
+)
