@@ -309,3 +309,20 @@ def test_without_a_runs_directory_there_are_no_runs(runs: Path) -> None:
 def read_only(runs: Path) -> RunRecord:
     [run] = list_runs(runs)
     return run
+
+
+def test_a_record_that_cannot_be_put_on_disk_is_not_taken_for_written(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal.create(runs, operation="reset", target="t", request={}) as journal:
+        before = journal.path.read_bytes()
+
+        def fail(descriptor: int) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            journal.append("step_begun", id="1/1/a/1-x")
+        monkeypatch.undo()
+        assert journal.run.steps == {}
+        assert journal.path.read_bytes() == before

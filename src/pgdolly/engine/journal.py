@@ -216,7 +216,9 @@ def list_runs(directory: Path) -> list[RunRecord]:
             run = RunRecord(run_id=path.parent.name, state=RunState.DAMAGED, error=str(error))
         if run is not None:
             runs.append(run)
-    return runs
+    # Within one second the ids sort by target, and the journals know better.
+    began = {run.run_id: run.started_at.isoformat() if run.started_at else "" for run in runs}
+    return sorted(runs, key=lambda run: (run.run_id[:15], began[run.run_id]), reverse=True)
 
 
 def find_run(directory: Path, run_id: str) -> RunRecord:
