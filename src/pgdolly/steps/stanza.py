@@ -82,11 +82,8 @@ class EnableArchiving:
         return f"turn archiving on on {self.instance.member.name} (restart)"
 
     def commands(self) -> tuple[Command, ...]:
-        sql = postgres.sql_command(
-            self.instance, "SOCKET", self.instance.port, "ALTER SYSTEM RESET archive_mode"
-        )
         return (
-            Command(argv=sql.argv, summary="psql -c 'ALTER SYSTEM RESET archive_mode'"),
+            Command(argv=("psql",), summary="psql -c 'ALTER SYSTEM RESET archive_mode'"),
             patroni.restart_command(self.instance.member),
         )
 
