@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,8 @@ def up(network: str | None, directory: Path | None, pg_version: int | None) -> N
     """Bring the sandbox up: make it, finish it or start it, whichever it needs."""
     from pgdolly.sandbox.build import bring_up
 
-    world = bring_up(click.echo, network=network, directory=directory, pg_version=pg_version)
+    with _interruptible():
+        world = bring_up(click.echo, network=network, directory=directory, pg_version=pg_version)
     click.echo(f"inventory: {world.inventory}")
     click.echo("next:      pgdolly sandbox shell pg-test-1")
 
@@ -50,7 +52,7 @@ def down(purge: bool) -> None:
     if record.read_record(record.home_record(home)) is None:
         click.echo(f"there is no sandbox in {home}")
         return
-    with record.sole_builder(home):
+    with _interruptible(), record.sole_builder(home):
         world = status.existing_world()
         teardown.take_down(world, click.echo)
         if purge:
@@ -105,6 +107,18 @@ def execute(node: str, command: tuple[str, ...]) -> None:
     run(world, world.node(node), command)
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(
+            "interrupted: what was started runs on; `pgdolly sandbox up` finishes it, `down` stops it",
+            err=True,
+        )
+        raise SystemExit(130) from None
+
+
 def as_document(seen: SandboxStatus, inventory: str) -> dict[str, Any]:
     """The JSON form of a sandbox's status."""
     from dataclasses import asdict
@@ -118,12 +132,14 @@ def as_table(seen: SandboxStatus) -> Iterator[str]:
     for program in seen.programs:
         uptime = f"{program.uptime_seconds} s" if program.pid else ""
         yield f"{program.name:<12}{program.state:<10}{program.pid or '':>8}  {uptime}".rstrip()
-    for cluster, members in seen.clusters.items():
+    for cluster, view in seen.clusters.items():
         yield ""
         yield f"{cluster:<12}{'role':<16}{'state':<12}{'timeline':>8}  lag"
-        for member in members:
+        for member in view.members:
             timeline = member.timeline or ""
             lag = "" if member.lag_bytes is None else f"{member.lag_bytes} bytes"
             yield f"{member.name:<12}{member.role:<16}{member.state:<12}{timeline:>8}  {lag}".rstrip()
+        if view.is_paused:
+            yield "  paused"
         if cluster in seen.missing:
             yield f"  {seen.missing[cluster]}"

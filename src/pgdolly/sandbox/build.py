@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pgdolly.domain.errors import CommandFailed, DeadlinePassed
+from pgdolly.domain.errors import CommandFailed, DeadlinePassed, Refused
 from pgdolly.sandbox import files, members, prerequisites, processes, supervise
 from pgdolly.sandbox.account import run_as
 from pgdolly.sandbox.layout import CLUSTERS, ETCD, SandboxNode, World
@@ -79,7 +78,7 @@ def is_up(world: World, states: dict[str, ProgramState] | None) -> bool:
 
 def _cluster_missing(world: World, cluster: str) -> str | None:
     nodes = world.members(cluster)
-    return members.is_whole(members.view_cluster(nodes), [node.name for node in nodes])
+    return members.missing_members(members.view_cluster(nodes), [node.name for node in nodes])
 
 
 def _check(world: World, report: Report) -> None:
@@ -99,8 +98,8 @@ def _end_orphans(world: World, report: Report) -> None:
     stores = [process for process in orphans if process.name == ETCD]
     for group in ([process for process in orphans if process not in stores], stores):
         if group:
-            report(f"ending what an earlier supervisord left: {', '.join(f'pid {one.pid}' for one in group)}")
-            processes.end(world, group, signal.SIGTERM, deadline_seconds=60)
+            report(f"ending what an earlier supervisord left: {processes.names(group)}")
+            processes.end(world, group, processes.TERMINATE)
 
 
 def _check_ports(world: World, running: set[str]) -> None:
@@ -212,7 +211,9 @@ def _wait_for_leader(
             )
         if any(members.leads(member) for member in nodes):
             return None
-        return members.has_leader(members.view_cluster(nodes)) or "it does not lead yet"
+        view = members.view_cluster(nodes)
+        _check_not_paused(cluster, node, view)
+        return members.no_leader(view) or "it does not lead yet"
 
     wait_until(
         missing,
@@ -222,6 +223,23 @@ def _wait_for_leader(
         log=world.log_of(node.name),
         cancelled=cancelled,
     )
+
+
+def _check_not_paused(cluster: str, node: SandboxNode, view: members.ClusterView) -> None:
+    """A pause outlives a `down`, and a paused Patroni starts no PostgreSQL: waiting would be in vain.
+
+    Only the member itself is asked: what the store says of the others may be from before they were stopped.
+
+    :raises Refused: if the cluster is paused and the member's PostgreSQL is down.
+    """
+    state = next((member.state for member in view.members if member.name == node.name), None)
+    if view.is_paused and state == "stopped":
+        raise Refused(
+            "the cluster is paused, and while it is, Patroni starts no PostgreSQL",
+            where=cluster,
+            untouched="the pause; everything else was started",
+            next_command=f"pgdolly sandbox exec {node.name} -- patronictl resume {cluster} --wait",
+        )
 
 
 def _pgbackrest(world: World, node: SandboxNode, command: str, what: str, *options: str) -> str:

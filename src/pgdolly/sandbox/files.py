@@ -27,7 +27,7 @@ def check_directory_is_ours(world: World) -> None:
                 f"it belongs to the sandbox of {owner.home}",
                 where=str(world.directory),
                 untouched="nothing was created",
-                next_command=f"PGDOLLY_HOME={owner.home} pgdolly sandbox down --purge    # or another --directory",
+                next_command="pgdolly sandbox up --network 127.10.30    # beside it",
             )
         return
     # The plain user's default directory is the one in which the controller's record and lock already are.

@@ -21,7 +21,7 @@ CLUSTERS = {"pg-meta": 1, "pg-test": 3}
 FIRST_HOST = 10
 
 # sockaddr_un.sun_path holds 108 bytes with the final NUL (unix(7)). The longest path is a member's PostgreSQL
-# socket; its lock file is longer still, and so is the name with a pid under which supervisord binds its own first.
+# socket; its lock file is longer still, and so is the name under which supervisord binds its own at first.
 LONGEST_SOCKET_PATH = 107
 LONGEST_SOCKET_TAIL = len("/pg-test-1/run/.s.PGSQL.5432.lock")
 

@@ -35,7 +35,19 @@ class MemberView:
     lag_bytes: int | None
 
 
-def parse_cluster(document: dict[str, Any]) -> tuple[MemberView, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterView:
+    """A cluster as GET /cluster shows it; without members if nobody answers."""
+
+    members: tuple[MemberView, ...] = ()
+    is_paused: bool = False
+
+    @property
+    def leader(self) -> MemberView | None:
+        return next((member for member in self.members if member.role in LEADERS), None)
+
+
+def parse_cluster(document: dict[str, Any]) -> ClusterView:
     """Read the answer of GET /cluster."""
 
     def number(value: object) -> int | None:
@@ -43,7 +55,7 @@ def parse_cluster(document: dict[str, Any]) -> tuple[MemberView, ...]:
             value if isinstance(value, int) else None
         )  # Patroni says "unknown" for a lag that it cannot tell
 
-    return tuple(
+    members = tuple(
         MemberView(
             name=str(member["name"]),
             role=str(member["role"]),
@@ -53,30 +65,34 @@ def parse_cluster(document: dict[str, Any]) -> tuple[MemberView, ...]:
         )
         for member in document.get("members", [])
     )
+    return ClusterView(members=members, is_paused=bool(document.get("pause")))
 
 
-def view_cluster(nodes: Sequence[SandboxNode]) -> tuple[MemberView, ...]:
-    """Ask the members of one cluster in turn; the first that answers speaks for all. Empty if none does."""
+def view_cluster(nodes: Sequence[SandboxNode]) -> ClusterView:
+    """Ask the members of one cluster in turn; the first that answers speaks for all."""
     for node in nodes:
         if (document := _get(f"{node.patroni_url}/cluster")) is not None:
             return parse_cluster(document)
-    return ()
+    return ClusterView()
 
 
-def has_leader(members: Sequence[MemberView]) -> str | None:
-    """Return None if a leader runs, else what is missing."""
-    leader = next((member for member in members if member.role in LEADERS), None)
-    if leader is None:
+def no_leader(view: ClusterView) -> str | None:
+    """Return what is missing for a leader to run; None if one does."""
+    if view.leader is None:
         return "no leader"
-    return None if leader.state in ("running", "streaming") else f"{leader.name} is {leader.state}"
+    return (
+        None
+        if view.leader.state in ("running", "streaming")
+        else f"{view.leader.name} is {view.leader.state}"
+    )
 
 
-def is_whole(members: Sequence[MemberView], names: Sequence[str]) -> str | None:
-    """Return None if all members are there, one leads and the others stream, else what is missing."""
-    if (missing := has_leader(members)) is not None:
-        return missing
-    by_name = {member.name: member for member in members}
-    timeline = next(member.timeline for member in members if member.role in LEADERS)
+def missing_members(view: ClusterView, names: Sequence[str]) -> str | None:
+    """Return what is missing for one member to lead and all others to stream from it; None if nothing is."""
+    if view.leader is None or no_leader(view) is not None:
+        return no_leader(view)
+    by_name = {member.name: member for member in view.members}
+    timeline = view.leader.timeline
     for name in names:
         member = by_name.get(name)
         if member is None:
@@ -84,7 +100,8 @@ def is_whole(members: Sequence[MemberView], names: Sequence[str]) -> str | None:
         if member.role in LEADERS:
             continue
         if member.state != "streaming" or member.timeline != timeline:
-            return f"{name} is {member.state} on timeline {member.timeline}, the leader on {timeline}"
+            paused = ", and the cluster is paused" if view.is_paused else ""
+            return f"{name} is {member.state} on timeline {member.timeline}, the leader on {timeline}{paused}"
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,18 +33,21 @@ def check_free(ports: Iterable[tuple[str, int]], *, untouched: str = "nothing wa
                         where="sandbox",
                         untouched=untouched,
                     ) from None
-                taken.append(f"{address}:{port}{_by_whom(port)}")
+                taken.append(f"{address}:{port}{_by_whom(address, port)}")
     if taken:
         raise Refused(
             f"already in use: {', '.join(taken)}",
             where="sandbox",
             untouched=untouched,
-            next_command="pgdolly sandbox up --network 127.10.30    # with a home of its own in PGDOLLY_HOME",
+            next_command="pgdolly sandbox up --network 127.10.30    # or end what is in the way",
         )
 
 
-def _by_whom(port: int) -> str:
+def _by_whom(address: str, port: int) -> str:
     """Return ` by NAME (pid N)` for each listener on a port; nothing if that cannot be seen."""
+    # The kernel prints an IPv4 address as one number in the machine's byte order; IPv6 listeners matter only
+    # if they take every address, ::.
+    own = int.from_bytes(socket.inet_aton(address), sys.byteorder)
     inodes = set()
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         try:
@@ -52,7 +56,8 @@ def _by_whom(port: int) -> str:
             continue
         for line in lines:
             fields = line.split()
-            if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+            host, _, number = fields[1].partition(":")
+            if fields[3] == LISTENING and int(number, 16) == port and int(host, 16) in (0, own):
                 inodes.add(f"socket:[{fields[9]}]")
     owners = sorted({owner for entry in Path("/proc").iterdir() if (owner := _owner(entry, inodes))})
     return f" by {' or '.join(owners)}" if owners else ""

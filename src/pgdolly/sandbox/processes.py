@@ -16,6 +16,15 @@ from pgdolly.sandbox.account import acting_as
 from pgdolly.sandbox.layout import World
 from pgdolly.sandbox.render import MARKER
 
+# A signal, and how many seconds it is given before the next one.
+Escalation = tuple[tuple[signal.Signals, float], ...]
+
+# Patroni can hang on a SIGTERM that reaches it while it starts PostgreSQL (seen with 4.1.5).
+TERMINATE: Escalation = ((signal.SIGTERM, 20), (signal.SIGKILL, 10))
+# PostgreSQL's fast shutdown, then its immediate one, which the next start recovers from.
+# https://www.postgresql.org/docs/current/server-shutdown.html
+STOP_POSTGRESQL: Escalation = ((signal.SIGINT, 60), (signal.SIGQUIT, 15))
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -27,7 +36,12 @@ class Process:
     pid: int
     parent: int
     name: str
-    command: str
+    command: tuple[str, ...]
+
+    def __str__(self) -> str:
+        # Patroni and supervisord are scripts: their program's name would be the interpreter's.
+        is_script = self.name.startswith("python") and len(self.command) > 1
+        return f"{Path(self.command[1]).name if is_script else self.name} (pid {self.pid})"
 
 
 def processes_of(world: World) -> tuple[Process, ...]:
@@ -52,14 +66,20 @@ def postmasters(processes: Iterable[Process]) -> tuple[Process, ...]:
     return tuple(process for process in servers if process.parent not in pids)
 
 
-def end(
-    world: World, processes: Iterable[Process], number: signal.Signals, *, deadline_seconds: float
-) -> None:
-    """Send each process a signal and wait until it is gone.
+def end(world: World, processes: Iterable[Process], escalation: Escalation) -> None:
+    """Send each process a signal and wait until it is gone; those that stay get the next signal.
 
-    :raises DeadlinePassed: naming those that are still there.
+    :raises DeadlinePassed: naming those that are still there after the last one.
     """
-    _follow(world, processes, number, deadline_seconds)
+    *gentle, (last, last_seconds) = escalation
+    left = tuple(processes)
+    for number, seconds in gentle:
+        try:
+            _follow(world, left, number, seconds)
+        except DeadlinePassed:
+            continue
+        return
+    _follow(world, left, last, last_seconds)
 
 
 def wait_gone(world: World, processes: Iterable[Process], *, deadline_seconds: float) -> None:
@@ -93,7 +113,7 @@ def _follow(
                 poll.unregister(handle)
                 left.discard(handle)
             if left and time.monotonic() >= until:
-                remaining = _names(handles[handle] for handle in left)
+                remaining = names(handles[handle] for handle in left)
                 raise DeadlinePassed(
                     f"waited {deadline_seconds:.0f} s for {remaining} to end",
                     where=str(world.directory),
@@ -103,8 +123,8 @@ def _follow(
             os.close(handle)
 
 
-def _names(processes: Iterable[Process]) -> str:
-    return ", ".join(f"{process.name} (pid {process.pid})" for process in processes)
+def names(processes: Iterable[Process]) -> str:
+    return ", ".join(str(process) for process in processes)
 
 
 def _look(entry: Path, world: World) -> Process | None:
@@ -117,7 +137,7 @@ def _look(entry: Path, world: World) -> Process | None:
         parent = int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
     except (OSError, ValueError):
         return None  # gone meanwhile, or somebody else's
-    return Process(pid=int(entry.name), parent=parent, name=name, command=" ".join(command))
+    return Process(pid=int(entry.name), parent=parent, name=name, command=command)
 
 
 def _belongs(entry: Path, name: str, command: tuple[str, ...], world: World) -> bool:

@@ -1,4 +1,4 @@
-"""What is remembered about a sandbox: at the controller's home, and in its directory as a sign of ownership."""
+"""What is remembered of a sandbox: at the controller's home, and in its directory as a sign of ownership."""
 
 from __future__ import annotations
 

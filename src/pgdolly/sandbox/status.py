@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pgdolly.domain.errors import Refused
 from pgdolly.sandbox import members, supervise
 from pgdolly.sandbox.layout import CLUSTERS, World
-from pgdolly.sandbox.members import MemberView
+from pgdolly.sandbox.members import ClusterView
 from pgdolly.sandbox.prerequisites import find_world
 from pgdolly.sandbox.record import controller_home, home_record, read_record
 from pgdolly.sandbox.supervise import RUNNING, ProgramState
@@ -21,7 +21,7 @@ class SandboxStatus:
     """
 
     programs: tuple[ProgramState, ...]
-    clusters: dict[str, tuple[MemberView, ...]]
+    clusters: dict[str, ClusterView]
     missing: dict[str, str]
 
     @property
@@ -49,7 +49,7 @@ def look_at(world: World) -> SandboxStatus:
     missing = {
         cluster: lack
         for cluster, view in clusters.items()
-        if (lack := members.is_whole(view, [node.name for node in world.members(cluster)])) is not None
+        if (lack := members.missing_members(view, [node.name for node in world.members(cluster)])) is not None
     }
     return SandboxStatus(
         programs=tuple(states.get(name, stopped[name]) for name in world.programs),

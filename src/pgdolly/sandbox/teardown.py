@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 
 from pgdolly.domain.errors import Refused
 from pgdolly.sandbox import members, processes, supervise
@@ -28,12 +27,8 @@ def take_down(world: World, report: Report) -> None:
     """
     states = supervise.program_states(world)
     if states is not None:
-        leaders = {
-            member.name
-            for cluster in CLUSTERS
-            for member in members.view_cluster(world.members(cluster))
-            if member.role in members.LEADERS
-        }
+        views = [members.view_cluster(world.members(cluster)) for cluster in CLUSTERS]
+        leaders = {view.leader.name for view in views if view.leader is not None}
         nodes = [node.name for node in world.nodes]
         _stop(world, report, states, [name for name in nodes if name not in leaders], "replicas stopped")
         _stop(world, report, states, [name for name in nodes if name in leaders], "leaders stopped")
@@ -70,7 +65,7 @@ def purge(world: World, report: Report) -> None:
         )
     if left := processes.processes_of(world):
         raise Refused(
-            f"still at work: {', '.join(f'{process.name} (pid {process.pid})' for process in left)}",
+            f"still at work: {processes.names(left)}",
             where=str(world.directory),
             untouched="nothing was removed",
             next_command="pgdolly sandbox down --purge",
@@ -125,8 +120,8 @@ def _end_servers(world: World, report: Report) -> None:
     """Stop each PostgreSQL that runs by itself, as a paused Patroni leaves it: SIGINT is a fast shutdown."""
     servers = processes.postmasters(processes.processes_of(world))
     if servers:
-        with step(report, ", ".join(f"pid {server.pid}" for server in servers), "lone PostgreSQL stopped"):
-            processes.end(world, servers, signal.SIGINT, deadline_seconds=STOP_SECONDS)
+        with step(report, processes.names(servers), "lone PostgreSQL stopped"):
+            processes.end(world, servers, processes.STOP_POSTGRESQL)
 
 
 def _end_rest(world: World, report: Report) -> None:
@@ -136,6 +131,6 @@ def _end_rest(world: World, report: Report) -> None:
     others = [process for process in rest if process.name not in (ETCD, "postgres")]
     for group in (others, stores):
         if group:
-            with step(report, ", ".join(f"{one.name} (pid {one.pid})" for one in group), "ended"):
-                processes.end(world, group, signal.SIGTERM, deadline_seconds=STOP_SECONDS)
+            with step(report, processes.names(group), "ended"):
+                processes.end(world, group, processes.TERMINATE)
     _end_servers(world, report)
