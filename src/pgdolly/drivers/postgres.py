@@ -12,7 +12,7 @@ from typing import Any
 
 from pgdolly.domain.cluster import Member
 from pgdolly.domain.command import Command
-from pgdolly.domain.lsn import LSN
+from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.target import RecoveryTarget
 from pgdolly.drivers.node_program import node_program, run_node_program
 from pgdolly.transport.shell import Shell, run_checked
@@ -229,13 +229,13 @@ def hand_over_command(
     placeholders: tuple[int, ...] = (),
     spool_directory: str | None = None,
     histories: dict[str, str] | None = None,
-    cut_from: str | None = None,
+    cut_at: tuple[WalSegment, LSN] | None = None,
 ) -> Command:
     """Free a recovered data directory of the recovery and of the source, so that Patroni can take it."""
     details = ["take the source's and the recovery's settings out of postgresql.auto.conf"]
     details.append("keep archive_mode" if archive else "archive_mode = 'off'")
-    if cut_from:
-        details.append(f"remove WAL segments from position {cut_from} on")
+    if cut_at:
+        details.append(f"remove the WAL past {cut_at[1]}, in {cut_at[0]} and after it")
     if histories:
         details.append(f"write {', '.join(sorted(histories))}")
     if spool_directory:
@@ -249,7 +249,9 @@ def hand_over_command(
             "placeholders": placeholders,
             "spool_directory": spool_directory,
             "histories": histories or {},
-            "cut_from": cut_from,
+            "cut": {"position": cut_at[0].position_name, "offset": cut_at[1].position - cut_at[0].start.position}
+            if cut_at
+            else None,
         },
         "; ".join(details),
     )

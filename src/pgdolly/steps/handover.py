@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pgdolly.domain.command import Command
 from pgdolly.domain.errors import DeadlinePassed
 from pgdolly.domain.lsn import LSN, WalSegment
+from pgdolly.domain.timeline import history_file_name
 from pgdolly.drivers import patroni, postgres, services
 from pgdolly.drivers.patroni import MemberView
 from pgdolly.drivers.postgres import Instance
@@ -17,6 +18,7 @@ from pgdolly.steps.replication import Streaming, streaming_state
 from pgdolly.steps.world import StepContext, wait_for
 from pgdolly.transport.shell import run_checked
 
+PLACEHOLDER = "# placeholder of pgdolly: this timeline was passed over\n"
 LEADER_SECONDS = 180.0
 JOIN_SECONDS = 90.0
 REBUILD_SECONDS = 24 * 3600.0  # a base backup of a large cluster takes hours; Patroni shows that it goes on
@@ -35,7 +37,7 @@ class HandOverLeader:
     spool_directory: str | None
 
     def title(self) -> str:
-        return f"free the data directory of {self.instance.member.name} from its origin"
+        return "free the data directory from its origin"
 
     def commands(self) -> tuple[Command, ...]:
         return (
@@ -68,7 +70,7 @@ class StartLeader:
     patroni_name: str
 
     def title(self) -> str:
-        return f"start Patroni on {self.instance.member.name}, which leads"
+        return "start Patroni, which makes it the leader"
 
     def commands(self) -> tuple[Command, ...]:
         return (services.start_command(self.instance.member),)
@@ -105,7 +107,7 @@ class JoinReplica:
     """Let a recovered replica follow the leader's new timeline by streaming.
 
     It stands at the fork, but its pg_wal holds the old timeline past it, in the segment of the fork and perhaps
-    later ones: started as it is, it would replay those and be ahead of the leader for ever. Without them, and
+    later ones: started as it is, it would replay that and be ahead of the leader for ever. Without it, and
     with the leader's history files, it asks the leader for WAL from the fork on. A replica that cannot be joined
     so is rebuilt from the leader, and the run says it did.
     """
@@ -119,9 +121,10 @@ class JoinReplica:
     archive: bool
     spool_directory: str | None
     segment_size: int
+    placeholders: tuple[int, ...] = ()
 
     def title(self) -> str:
-        return f"join {self.instance.member.name} to the leader's timeline by streaming"
+        return "join the leader's timeline by streaming"
 
     def commands(self) -> tuple[Command, ...]:
         # Where to cut is known once the leader is promoted; the plan can say only what is going to be done.
@@ -170,7 +173,18 @@ class JoinReplica:
             )
         except DeadlinePassed as error:
             return await self._rebuild(context, error.what)
+        await self._remove_placeholders(context)
         return {"rebuilt": False, "lsn": str(streaming.replay_lsn)}
+
+    async def _remove_placeholders(self, context: StepContext) -> None:
+        if self.placeholders:
+            wal = self.instance.data_directory / "pg_wal"
+            paths = [str(wal / history_file_name(timeline)) for timeline in self.placeholders]
+            await run_checked(
+                context.world.shell(self.instance.member),
+                Command(argv=("rm", "-f", *paths)),
+                doing="remove the placeholders of timelines",
+            )
 
     def _stood(self, context: StepContext) -> dict[str, Any]:
         name = self.instance.member.name
@@ -181,13 +195,16 @@ class JoinReplica:
 
     async def _hand_over(self, context: StepContext) -> Command:
         histories = await postgres.read_histories(context.world.shell(self.leader.member), self.leader)
-        left = int(context.result_of("promote_leader")["left"])
+        # A walreceiver asks for the history of every timeline between its own and the leader's, and gives up at
+        # the first that the leader does not have; those that were passed over exist nowhere.
+        histories |= {history_file_name(t): PLACEHOLDER for t in self.placeholders}
+        left, fork = int(context.result_of("promote_leader")["left"]), fork_lsn(context)
         return postgres.hand_over_command(
             self.instance,
             archive=self.archive,
             spool_directory=self.spool_directory,
             histories=histories,
-            cut_from=WalSegment.holding(left, fork_lsn(context), self.segment_size).position_name,
+            cut_at=(WalSegment.holding(left, fork, self.segment_size), fork),
         )
 
     async def _rebuild(self, context: StepContext, why: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class StopMember:
     instance: Instance
 
     def title(self) -> str:
-        return f"stop Patroni and PostgreSQL on {self.instance.member.name}"
+        return "stop Patroni and PostgreSQL"
 
     def commands(self) -> tuple[Command, ...]:
         return (services.stop_command(self.instance.member), self._stop_left_over())
@@ -68,7 +68,7 @@ class KeepDataDirectory:
     kept: PurePosixPath
 
     def title(self) -> str:
-        return f"keep {self.instance.data_directory} as {self.kept.name} on {self.instance.member.name}"
+        return f"keep {self.instance.data_directory} as {self.kept.name}"
 
     def commands(self) -> tuple[Command, ...]:
         return (

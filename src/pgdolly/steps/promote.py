@@ -33,7 +33,7 @@ class PromoteLeader:
     replicas: tuple[str, ...] = ()
 
     def title(self) -> str:
-        return f"promote {self.instance.member.name} at the target"
+        return "promote it at the target"
 
     def commands(self) -> tuple[Command, ...]:
         return (postgres.private_sql_command(self.instance, "SELECT pg_wal_replay_resume()"),)
@@ -106,7 +106,7 @@ class SetRoles:
     instance: Instance
 
     def title(self) -> str:
-        return f"set the passwords of Patroni's roles on {self.instance.member.name}"
+        return "set the passwords of Patroni's roles"
 
     def commands(self) -> tuple[Command, ...]:
         return (postgres.set_roles_command(self.instance),)
@@ -134,7 +134,7 @@ class StopRecovered:
     rotate: bool = False
 
     def title(self) -> str:
-        return f"stop the private server on {self.instance.member.name}"
+        return "stop the private server"
 
     def commands(self) -> tuple[Command, ...]:
         stop = postgres.stop_command(self.instance)

@@ -42,7 +42,7 @@ class PrepareRecovery:
     wait_for_more: bool = False
 
     def title(self) -> str:
-        return f"prepare the recovery on {self.instance.member.name}"
+        return "prepare the recovery"
 
     def commands(self) -> tuple[Command, ...]:
         prepare = postgres.prepare_recovery_command(
@@ -81,7 +81,7 @@ class Recover:
         end = {"pause": "pause", "shutdown": "shut down", "end": "leave recovery", "wait": "wait there"}[
             self.mode
         ]
-        return f"replay to {self.target} on {self.instance.member.name}, then {end}"
+        return f"replay to {self.target}, then {end}"
 
     def commands(self) -> tuple[Command, ...]:
         return (
@@ -197,7 +197,7 @@ class HoldReplica:
     instance: Instance
 
     def title(self) -> str:
-        return f"stop {self.instance.member.name} where the leader left the old timeline"
+        return "stop it where the leader left the old timeline"
 
     def commands(self) -> tuple[Command, ...]:
         return (postgres.stop_command(self.instance),)

@@ -34,10 +34,7 @@ class RestoreDataDirectory:
     database_size: int  # bytes
 
     def title(self) -> str:
-        return (
-            f"restore {self.source.backup_set} of {self.source.stanza} "
-            f"into {self.instance.data_directory} on {self.instance.member.name}"
-        )
+        return f"restore {self.source.backup_set} of {self.source.stanza}"
 
     def commands(self) -> tuple[Command, ...]:
         return (self._make_directory(), self._restore())

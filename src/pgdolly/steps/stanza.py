@@ -79,7 +79,7 @@ class EnableArchiving:
     leader: Instance | None = None  # None on the leader itself
 
     def title(self) -> str:
-        return f"turn archiving on on {self.instance.member.name} (restart)"
+        return f"turn archiving on: {self.instance.member.name} (restart)"
 
     def commands(self) -> tuple[Command, ...]:
         return (

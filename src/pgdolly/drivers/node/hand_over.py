@@ -2,7 +2,7 @@
 
 Takes: data_directory, archive (keep archiving on), placeholders (timelines whose placeholder files go),
 spool_directory (of the target's own stanza; may be null), histories (name: text, to be written into pg_wal),
-cut_from (16 digits: WAL segments at or after this position go; null for none), private_directory.
+cut ({"position": the 16 digits of the segment that holds the fork, "offset": bytes into it}; null for none).
 Prints what was done.
 """
 
@@ -47,6 +47,33 @@ def mend_auto_conf(path, archive):
     return removed
 
 
+def cut_wal(wal, status, position, offset):
+    """Remove the old timeline's WAL from the fork on: a replica would replay it and be ahead of the leader for ever.
+
+    The segment that holds the fork keeps what lies before it. Removed whole, the replica would have to ask the
+    leader for it on the old timeline; and a leader that was promoted twice within that segment cannot serve
+    it: the copy that belongs to the timeline between was renamed to .partial.
+    """
+    cut = []
+    for name in sorted(os.listdir(wal)):
+        if not SEGMENT.match(name[:24]) or name[8:24] < position:
+            continue
+        path = os.path.join(wal, name)
+        cut.append(name)
+        if name[8:24] == position and len(name) == 24 and offset > 0:
+            with open(path, "r+b") as segment:
+                segment.seek(offset)
+                segment.write(b"\0" * (os.fstat(segment.fileno()).st_size - offset))
+                segment.flush()
+                os.fsync(segment.fileno())
+            continue
+        os.unlink(path)
+        for suffix in (".ready", ".done"):
+            if os.path.exists(os.path.join(status, name + suffix)):
+                os.unlink(os.path.join(status, name + suffix))
+    return cut
+
+
 def main(arguments):
     data = arguments["data_directory"]
     wal = os.path.join(data, "pg_wal")
@@ -64,17 +91,8 @@ def main(arguments):
                 ours = handle.readline().startswith("# placeholder of pgdolly")
             if ours:
                 os.unlink(path)
-    cut = []
-    if arguments["cut_from"]:
-        for name in sorted(os.listdir(wal)):
-            # The segment that holds the fork has WAL of the old timeline past it: a replica would replay that.
-            if SEGMENT.match(name[:24]) and name[8:24] >= arguments["cut_from"]:
-                os.unlink(os.path.join(wal, name))
-                cut.append(name)
-                for suffix in (".ready", ".done"):
-                    if os.path.exists(os.path.join(status, name + suffix)):
-                        os.unlink(os.path.join(status, name + suffix))
-    done["cut"] = cut
+    if arguments["cut"]:
+        done["cut"] = cut_wal(wal, status, arguments["cut"]["position"], arguments["cut"]["offset"])
     for name, text in arguments["histories"].items():
         with open(os.path.join(wal, name), "w") as handle:
             os.fchmod(handle.fileno(), 0o600)

@@ -200,6 +200,7 @@ def _finish(blueprint: ResetBlueprint) -> list[Stage]:
                             archive=blueprint.archives,
                             spool_directory=replica.spool_directory,
                             segment_size=blueprint.segment_size,
+                            placeholders=blueprint.placeholders,
                         ),
                     )
                     for replica in blueprint.replicas
