@@ -34,7 +34,9 @@ class Instance:
 
     @property
     def private_directory(self) -> PurePosixPath:
-        """Configuration, log and socket of the private server."""
+        """Configuration, log and socket of the private server; beside a data directory that is not the member's own."""
+        if self.data_directory != self.member.data_directory:
+            return self.data_directory.with_name(f"{self.data_directory.name}.private")
         return self.member.work_directory / "private"
 
     def program(self, name: str) -> str:
@@ -89,9 +91,12 @@ def prepare_recovery_command(
 
 
 def start_recovery_command(
-    instance: Instance, target: RecoveryTarget, *, timeline: int, action: str
+    instance: Instance, target: RecoveryTarget, *, timeline: str, action: str
 ) -> Command:
-    """Start the private server; its settings stand on the command line, where no restored file beats them."""
+    """Start the private server; its settings stand on the command line, where no restored file beats them.
+
+    :param timeline: a number, or `current`.
+    """
     private = instance.private_directory
     settings = [
         ("config_file", f"{private}/postgresql.conf"),
@@ -108,7 +113,7 @@ def start_recovery_command(
         ("log_destination", "stderr"),
         ("lc_messages", "C"),
         ("external_pid_file", ""),
-        ("recovery_target_timeline", str(timeline)),
+        ("recovery_target_timeline", timeline),
         *target.settings(),
     ]
     if target.settings():

@@ -70,7 +70,9 @@ async def observe(fleet: Fleet, name: str) -> tuple[CleanupFacts, World]:
     shell, instance = world.shell(leader.member), instance_of(leader)
     sql = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), pg_current_wal_lsn()"
     [[timeline, lsn]] = await postgres.query(
-        shell, await postgres.public_sql_command(shell, instance, sql), doing="ask the leader for its timeline"
+        shell,
+        await postgres.public_sql_command(shell, instance, sql),
+        doing="ask the leader for its timeline",
     )
     histories = await postgres.read_histories(shell, instance)
     number = int(timeline, 16)
@@ -112,8 +114,8 @@ def refuse(facts: CleanupFacts) -> None:
             f"{collision}; WAL of this cluster would collide with it [045]",
             where=facts.cluster.cluster.name,
             untouched=NOTHING,
-            next_command=f"reset it again with pgdolly, which begins a timeline that is free; or give those backups "
-            f"up: pb stop --force; pb stanza-delete --force; pb start; pb stanza-create",
+            next_command="reset it again with pgdolly, which begins a timeline that is free; or give those backups "
+            "up: pb stop --force; pb stanza-delete --force; pb start; pb stanza-create",
         )
 
 
@@ -124,7 +126,11 @@ def colliding_history(facts: CleanupFacts) -> str | None:
     one's: pgBackRest issue 1908.
     """
     current = facts.catalogue.current if facts.catalogue else None
-    if facts.catalogue is None or current is None or current.system_identifier != facts.leader.system_identifier:
+    if (
+        facts.catalogue is None
+        or current is None
+        or current.system_identifier != facts.leader.system_identifier
+    ):
         return None
     for archive in facts.catalogue.archives:
         if archive.archive_id != current.archive_id:
@@ -206,7 +212,9 @@ def _summary(facts: CleanupFacts, need: str, *, backup: bool, backs_up: bool) ->
     elif backup:
         last = f"no backup is taken: stanza {stanza} has one of timeline {facts.timeline}"
     else:
-        last = "no backup is taken (--no-backup): there is nothing to restore from until the schedule takes one"
+        last = (
+            "no backup is taken (--no-backup): there is nothing to restore from until the schedule takes one"
+        )
     return (
         f"{facts.cluster.cluster.name} gets a working backup history of its own, in stanza {stanza}",
         {

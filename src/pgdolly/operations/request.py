@@ -96,6 +96,11 @@ class PitrRequest(BaseModel):
             raise InvalidInput(
                 f"cleanup needs a promoted leader; action is {self.action.value!r}", untouched=NOTHING
             )
+        if self.data is not None and (self.archive or self.cleanup):
+            raise InvalidInput(
+                "data restores beside the cluster, and what lies there never archives: leave archive and cleanup out",
+                untouched=NOTHING,
+            )
         return RecoveryTarget(
             type=kind,
             time=parse_time(self.time) if self.time is not None else None,

@@ -72,7 +72,7 @@ class Recover:
 
     instance: Instance
     target: RecoveryTarget
-    timeline: int
+    timeline: str  # a number, or `current` where the number has no history file in the archive
     mode: Mode
     first_segment: WalSegment
     last_segment: WalSegment

@@ -24,7 +24,6 @@ class MemberBlueprint:
     source: RestoreSource
     spool_directory: str
     kept: str | None = None  # where the old data goes; None if it is not kept
-    own_data_directory: bool = True  # false for a restore beside the cluster, which Patroni never sees
 
     @property
     def member(self) -> Member:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 
+from pgdolly.domain.target import TargetType
 from pgdolly.drivers.observation import MemberFacts, observe_member
 from pgdolly.drivers.pgbackrest import RestoreSource
 from pgdolly.operations.request import PitrRequest
+from pgdolly.operations.reset.beside import refuse_beside
 from pgdolly.operations.reset.blueprint import MemberBlueprint, ResetBlueprint, StanzaNeed
 from pgdolly.operations.reset.describe import describe, warnings_of
 from pgdolly.operations.reset.observe import ResetFacts
@@ -39,13 +42,21 @@ async def decide(facts: ResetFacts, request: PitrRequest, world: World) -> Reset
         repo_key=request.repo,
         system_identifier=_source_system(facts),
         now=datetime.now(UTC),
+        cluster=facts.source.cluster.name,
     )
-    if facts.in_place:
+    if (
+        facts.in_place
+        and target.type is TargetType.DEFAULT
+        and resolved.timeline == resolved.highest_timeline
+    ):
         # Nobody else archives there, and the leader archives its last segment when it stops: nothing is to be held
         # back, and a pin would cut off what was committed since the last switch.
         resolved = dataclasses.replace(resolved, pinned_segment=None)
     refuse_unfit(facts, resolved, request)
-    await _refuse_full(facts, resolved, request, world)
+    if request.data is not None:
+        await refuse_beside(facts, resolved, PurePosixPath(request.data), world)
+    else:
+        await _refuse_full(facts, resolved, request, world)
     return _blueprint(facts, request, resolved)
 
 
@@ -75,6 +86,9 @@ def _blueprint(facts: ResetFacts, request: PitrRequest, resolved: ResolvedRecove
         for member in facts.target.members
     }
     leader = members.pop(facts.leader.member.name)
+    if request.data is not None:
+        leader = _beside(leader, PurePosixPath(request.data), kept)
+        members.clear()
     taken = max(
         resolved.highest_timeline,
         *(timeline for timeline in _own_timelines(facts)),
@@ -93,6 +107,7 @@ def _blueprint(facts: ResetFacts, request: PitrRequest, resolved: ResolvedRecove
         stanza_need=_stanza_need(facts, resolved),
         placeholders=tuple(range(resolved.timeline + 1, taken + 1)),
         segment_size=resolved.first_segment.size,
+        beside=request.data is not None,
         facts=tuple(sorted(present_facts(facts).items())),
     )
     return dataclasses.replace(
@@ -127,6 +142,15 @@ def _member_blueprint(
             pinned_segment=resolved.pinned_segment,
             archive_async=not resolved.crosses_timelines or version >= ASYNC_SAFE_SINCE,
         ),
+    )
+
+
+def _beside(leader: MemberBlueprint, data: PurePosixPath, kept: str | None) -> MemberBlueprint:
+    """The leader's node, with another directory: Patroni and the cluster never see it."""
+    return dataclasses.replace(
+        leader,
+        instance=dataclasses.replace(leader.instance, data_directory=data),
+        kept=kept and f"{data.name}.{kept.rpartition('.')[2]}",
     )
 
 

@@ -10,6 +10,8 @@ from pgdolly.operations.reset.observe import ResetFacts
 def describe(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]:
     """The summary of the plan, a handful of lines."""
     resolved, backup = blueprint.resolved, blueprint.resolved.backup
+    if blueprint.beside:
+        return _describe_beside(blueprint)
     whole = "its own history" if facts.in_place else f"the state of {blueprint.source_cluster}"
     names = ", ".join(member.member.name for member in blueprint.members)
     lines = [
@@ -38,6 +40,19 @@ def describe(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _describe_beside(blueprint: ResetBlueprint) -> tuple[str, ...]:
+    resolved, leader = blueprint.resolved, blueprint.leader
+    return (
+        f"{blueprint.source_cluster} at {resolved.target} is restored beside {blueprint.target_cluster}: into "
+        f"{leader.instance.data_directory} on the node of {leader.member.name}",
+        f"from backup set {resolved.backup_set} of stanza {resolved.stanza} in repo{resolved.repo_key}, "
+        f"replaying WAL from {resolved.first_segment.name} to at most {resolved.last_segment.name}",
+        f"{blueprint.target_cluster} runs on, untouched; Patroni never sees the restored directory",
+        f"it is left {'shut down' if blueprint.action is TargetAction.SHUTDOWN else 'running'}, archives nowhere, and "
+        f"answers through its private socket in {leader.instance.private_directory}, port {leader.instance.port}",
+    )
+
+
 def _afterwards(blueprint: ResetBlueprint) -> str:
     if blueprint.action is TargetAction.PAUSE:
         return (
@@ -47,7 +62,8 @@ def _afterwards(blueprint: ResetBlueprint) -> str:
     if blueprint.action is TargetAction.SHUTDOWN:
         return "every member is then shut down at the target"
     if blueprint.cleanup:
-        return f"its own backup history begins in the same go: stanza {blueprint.stanza} {_need(blueprint)}, full backup"
+        stanza = f"stanza {blueprint.stanza} {_need(blueprint)}"
+        return f"its own backup history begins in the same go: {stanza}, full backup"
     if blueprint.archive:
         return f"archiving into stanza {blueprint.stanza} stays on"
     return f"archiving is off on every member until: pgdolly cleanup {blueprint.target_cluster}"

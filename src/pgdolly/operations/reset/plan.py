@@ -131,11 +131,17 @@ def _recover_step(blueprint: ResetBlueprint, member: MemberBlueprint, mode: Mode
     return Recover(
         instance=member.instance,
         target=blueprint.target,
-        timeline=blueprint.resolved.timeline,
+        timeline=_target_timeline(blueprint),
         mode=mode,
         first_segment=blueprint.resolved.first_segment,
         last_segment=blueprint.resolved.last_segment,
     )
+
+
+def _target_timeline(blueprint: ResetBlueprint) -> str:
+    """PostgreSQL refuses the number of a timeline whose history file it cannot find; timeline 1 has none."""
+    resolved = blueprint.resolved
+    return str(resolved.timeline) if resolved.history_archived or resolved.timeline == 1 else "current"
 
 
 def _leader_again(blueprint: ResetBlueprint) -> Lane:
