@@ -6,7 +6,15 @@ import sys
 
 import click
 
-from pgdolly.cli.common import check_option, confirm, inventory_option, load_fleet, output_option, run_to_end, yes_option
+from pgdolly.cli.common import (
+    check_option,
+    confirm,
+    inventory_option,
+    load_fleet,
+    output_option,
+    run_to_end,
+    yes_option,
+)
 
 
 @click.command()

@@ -19,6 +19,8 @@ def print_error(error: PgdollyError) -> None:
             click.echo(f"  status:    {error.status}", err=True)
         for line in error.stderr_end.splitlines():
             click.echo(f"    | {line}", err=True)
+    for note in getattr(error, "__notes__", ()):
+        click.echo(f"  {note}", err=True)
     if error.untouched:
         click.echo(f"  untouched: {error.untouched}", err=True)
     if error.next_command:

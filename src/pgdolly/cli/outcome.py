@@ -65,6 +65,14 @@ def next_commands(run: RunRecord) -> list[str]:
         return nexts
     if run.operation == "reset" and run.state is RunState.FINISHED:
         blueprint = (run.parts[-1].plan.get("blueprint") or {}) if run.parts else {}
-        if not (blueprint.get("archive") or blueprint.get("cleanup") or blueprint.get("beside")):
+        if blueprint.get("beside"):
+            instance = blueprint["leader"]["instance"]
+            data, member = instance["data_directory"], instance["member"]
+            return [
+                f"psql -h {data}.private -p {instance['port']} -U {instance['superuser']}"
+                f"   # look, as {member['dbsu']} on {member['name']}",
+                f"{instance['bin_directory']}/pg_ctl --pgdata={data} stop; rm -r {data} {data}.private   # done with it",
+            ]
+        if not (blueprint.get("archive") or blueprint.get("cleanup")):
             return [f"pgdolly cleanup {run.target}   # once its state is what you expect"]
     return []

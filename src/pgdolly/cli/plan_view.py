@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -24,14 +25,16 @@ def print_plan(plan: Plan) -> None:
         click.echo(line)
 
 
-def plan_as_json(plan: Plan, registry: StepRegistry) -> dict[str, Any]:
+def plan_as_json(plan: Plan, registry: StepRegistry) -> str:
     """The plan for `--check --output=json`: as it would be journaled."""
-    return registry.encode_plan(plan)
+    return json.dumps(registry.encode_plan(plan))
 
 
 def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
-    """The lines of a plan's outline. Lanes that differ only by their node are printed in full all the same:
-    at 3 a.m. they are copied from here.
+    """The lines of a plan's outline.
+
+    Lanes that differ by nothing but the member's name are printed once, with the first one's commands: three
+    members need no reader to compare three pages. `pgdolly show RUN --commands` has them all.
     """
     yield click.style(f"Plan: {plan['operation']} {plan['target']}", bold=True)
     for line in plan["summary"]:
@@ -44,21 +47,24 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
     for number, stage in enumerate(plan["stages"], 1):
         yield ""
         yield click.style(f"{number}. {stage['title']}", bold=True)
-        for lane in stage["lanes"]:
-            yield f"   {lane['name']}"
+        for lanes in _alike(stage["lanes"]):
+            lane = lanes[0]
+            yield f"   {', '.join(each['name'] for each in lanes)}"
             for step_number, step in enumerate(lane["steps"], 1):
-                effects[Effect(step["effect"])] += 1
+                effects[Effect(step["effect"])] += len(lanes)
                 yield f"     {number}.{step_number} {effect_mark(step['effect'])} {step['title']}"
                 yield from command_lines(step, " " * 10)
-    if plan["facts"]:
-        yield ""
-        yield click.style("This plan stands on", bold=True)
-        width = max(len(name) for name, _ in plan["facts"])
-        for name, value in plan["facts"]:
-            yield f"  {name:{width}}  {value}"
     yield ""
     counts = [f"{effects[effect]} {word}" for effect, (word, _) in _MARKS.items() if effects[effect]]
     yield f"{effects.total()} steps: {', '.join(counts)}" if counts else "There is nothing to do."
+
+
+def _alike(lanes: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Lanes in groups whose steps are the same but for the lane's name; in the order of their first ones."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for lane in lanes:
+        groups.setdefault(json.dumps(lane["steps"]).replace(lane["name"], "\0"), []).append(lane)
+    return list(groups.values())
 
 
 def effect_mark(effect: str) -> str:
