@@ -136,7 +136,8 @@ def parse_server_state(text: str, data_directory: PurePosixPath) -> ServerState:
         lsn=LSN.parse(found["lsn"]) if found["lsn"] else None,
         archive_mode=mode,
         # No file sets it: it will be PostgreSQL's default, unless the command line sets it, as it does now.
-        archive_mode_written=_last_written(found, "archive_mode") or Written(value="off" if mode_file else mode),
+        archive_mode_written=_last_written(found, "archive_mode")
+        or Written(value="off" if mode_file else mode),
         archive_mode_pending=pending,
         archive_command=_last_written(found, "archive_command")
         or Written(value=command, file=PurePosixPath(command_file) if command_file else None),

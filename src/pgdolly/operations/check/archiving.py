@@ -10,6 +10,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pgdolly.drivers.server_state import ServerState
 from pgdolly.operations.check.finding import Cure, Finding, error
@@ -17,6 +18,7 @@ from pgdolly.operations.check.members import patronictl
 from pgdolly.operations.check.observe import CheckFacts
 from pgdolly.operations.look import MemberLook
 
+Key = TypeVar("Key")
 _STANZA = re.compile(r"--stanza[= ]['\"]?([^\s'\"]+)")
 
 
@@ -35,7 +37,9 @@ class _Server:
 def archiving_findings(facts: CheckFacts) -> Iterator[Finding]:
     """What keeps WAL from coming into the cluster's own stanza, the worst first."""
     servers = [
-        _Server(look, look.server) for look in facts.look.members if look.server is not None and not look.private
+        _Server(look, look.server)
+        for look in facts.look.members
+        if look.server is not None and not look.private
     ]
     yield from _foreign_commands(facts, servers)
     yield from _other_commands(facts, servers)
@@ -70,12 +74,16 @@ def _foreign_commands(facts: CheckFacts, servers: list[_Server]) -> Iterator[Fin
             _names(group),
             f"archive_command pushes into stanza {stanza!r}, which is another cluster's, not into {own!r}: {command}"
             + ("" if active else " (archive_mode is off as yet; do not turn it on)"),
-            *_set_command(facts, group, _STANZA.sub(f"--stanza={own}", command), by_alter_system=by_alter_system),
+            *_set_command(
+                facts, group, _STANZA.sub(f"--stanza={own}", command), by_alter_system=by_alter_system
+            ),
         )
 
 
 def _other_commands(facts: CheckFacts, servers: list[_Server]) -> Iterator[Finding]:
-    for library, group in _grouped([s for s in servers if s.state.archive_library], lambda s: s.state.archive_library):
+    for library, group in _grouped(
+        [s for s in servers if s.state.archive_library], lambda s: s.state.archive_library
+    ):
         yield error(
             "archive_library",
             _names(group),
@@ -116,15 +124,14 @@ def _set_command(
     setting = shlex.quote(f"archive_command={command}")
     return (
         Cure(
-            command=patronictl(group[0].look, f"edit-config {facts.name} --pg {setting} --force"), on=group[0].name
+            command=patronictl(group[0].look, f"edit-config {facts.name} --pg {setting} --force"),
+            on=group[0].name,
         ),
     )
 
 
 def _reset(server: _Server, name: str) -> Cure:
-    return Cure(
-        command=f"psql -c 'ALTER SYSTEM RESET {name}' -c 'SELECT pg_reload_conf()'", on=server.name
-    )
+    return Cure(command=f"psql -c 'ALTER SYSTEM RESET {name}' -c 'SELECT pg_reload_conf()'", on=server.name)
 
 
 def _mode_off(facts: CheckFacts, servers: list[_Server]) -> Iterator[Finding]:
@@ -163,7 +170,9 @@ def _off_after_restart(facts: CheckFacts, servers: list[_Server]) -> Iterator[Fi
             if by_alter_system
             else (
                 Cure(
-                    command=patronictl(group[0].look, f"edit-config {facts.name} --pg archive_mode=on --force"),
+                    command=patronictl(
+                        group[0].look, f"edit-config {facts.name} --pg archive_mode=on --force"
+                    ),
                     on=group[0].name,
                 ),
             )
@@ -195,16 +204,24 @@ def _down_and_off(facts: CheckFacts) -> Iterator[Finding]:
 def _stop_files(facts: CheckFacts) -> Iterator[Finding]:
     for look in facts.look.members:
         for path in look.facts.stop_files:
-            of_all = path.endswith("/all.stop")
-            config = look.facts.member.pgbackrest_config
-            start = f"pgbackrest{f' --config={config}' if config else ''} start" if of_all else "pb start"
+            scope = " for every stanza" if _stops_all(path) else ""
             yield error(
                 "stop_file",
                 look.name,
-                f"pgBackRest is stopped there{' for every stanza' if of_all else ''} by {path}: archive-push and "
-                "backup say [062]",
-                Cure(command=start, on=look.name),
+                f"pgBackRest is stopped there{scope} by {path}: archive-push and backup say [062]",
+                _start(look, path),
             )
+
+
+def _stops_all(path: str) -> bool:
+    return path.endswith("/all.stop")
+
+
+def _start(look: MemberLook, path: str) -> Cure:
+    """`start` with a stanza, as pb calls it, leaves the stop file of all stanzas alone: start.c, cmdStart()."""
+    config = look.facts.member.pgbackrest_config
+    option = f" --config={config}" if config else ""
+    return Cure(command=f"pgbackrest{option} start" if _stops_all(path) else "pb start", on=look.name)
 
 
 def _archiver(facts: CheckFacts) -> Iterator[Finding]:
@@ -226,8 +243,9 @@ def _archiver(facts: CheckFacts) -> Iterator[Finding]:
 
 def _cure_by_number(facts: CheckFacts) -> tuple[Cure, ...]:
     assert facts.leader is not None
-    if any(look.facts.stop_files for look in facts.look.members):
-        return (Cure(command="pb start", on=facts.leader.name),)
+    stopped = facts.leader.facts.stop_files
+    if stopped:
+        return tuple(_start(facts.leader, path) for path in stopped)
     # Missing or foreign stanzas are what the clean-up mends; after it, or for anything else, `pb check` pushes a
     # segment and says in full what is wrong.
     if re.search(r"\[(044|055|103)\]", facts.archiver_message):
@@ -235,10 +253,8 @@ def _cure_by_number(facts: CheckFacts) -> tuple[Cure, ...]:
     return (Cure(command="pb check", on=facts.leader.name),)
 
 
-def _grouped(
-    servers: list[_Server], key: Callable[[_Server], object]
-) -> Iterator[tuple[object, list[_Server]]]:
-    groups: dict[object, list[_Server]] = defaultdict(list)
+def _grouped(servers: list[_Server], key: Callable[[_Server], Key]) -> Iterator[tuple[Key, list[_Server]]]:
+    groups: dict[Key, list[_Server]] = defaultdict(list)
     for server in servers:
         groups[key(server)].append(server)
     yield from groups.items()

@@ -32,7 +32,9 @@ def member_findings(facts: CheckFacts) -> Iterator[Finding]:
             "no_leader",
             facts.name,
             "no member leads: nothing is archived, and nothing can be backed up",
-            Cure(command=patronictl(facts.look.members[0], f"list {facts.name}"), on=facts.look.members[0].name),
+            Cure(
+                command=patronictl(facts.look.members[0], f"list {facts.name}"), on=facts.look.members[0].name
+            ),
         )
     yield from _stanza_names(facts)
 
@@ -72,7 +74,10 @@ def _one_member(facts: CheckFacts, look: MemberLook) -> Iterator[Finding]:
             "postgres_down",
             look.name,
             f"PostgreSQL does not run{paused}",
-            Cure(command=patronictl(look, f"restart {facts.name} {look.facts.patroni_name} --force"), on=look.name),
+            Cure(
+                command=patronictl(look, f"restart {facts.name} {look.facts.patroni_name} --force"),
+                on=look.name,
+            ),
         )
     if look.problem is not None:
         yield error(

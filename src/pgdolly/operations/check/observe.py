@@ -194,7 +194,10 @@ async def _same_stanza(world: World, own: MemberFacts, others: list[ClusterLook]
     if not namesakes:
         return frozenset()
     looks = await asyncio.gather(
-        *(_fingerprint(world.shell(facts.member), facts) for facts in (own, *(facts for _, facts in namesakes)))
+        *(
+            _fingerprint(world.shell(facts.member), facts)
+            for facts in (own, *(facts for _, facts in namesakes))
+        )
     )
     mine, theirs = looks[0], looks[1:]
     return frozenset(

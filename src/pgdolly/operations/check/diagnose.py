@@ -1,0 +1,52 @@
+"""Put the findings of one cluster together, in the order in which a person wants to know them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pgdolly.operations.check.archiving import archiving_findings
+from pgdolly.operations.check.backups import backup_findings, newest_usable
+from pgdolly.operations.check.finding import CheckReport, Severity
+from pgdolly.operations.check.members import member_findings
+from pgdolly.operations.check.neighbours import neighbour_findings
+from pgdolly.operations.check.observe import CheckFacts
+from pgdolly.operations.check.stanza import stanza_findings
+
+# Whoever writes into a stanza that is not his destroys backups that work; all else only lacks some.
+_WORST = ("archive_command_foreign", "foreign_push", "stanza_shared")
+
+
+def diagnose(facts: CheckFacts) -> CheckReport:
+    """Every finding, the worst first, and what speaks for the backups."""
+    findings = [
+        *member_findings(facts),
+        *archiving_findings(facts),
+        *neighbour_findings(facts),
+        *stanza_findings(facts),
+        *backup_findings(facts),
+    ]
+    findings.sort(key=lambda finding: (finding.severity is not Severity.ERROR, finding.code not in _WORST))
+    return CheckReport(
+        cluster=facts.name,
+        stanza=facts.stanza.name,
+        findings=tuple(findings),
+        seen=tuple(_seen(facts)),
+    )
+
+
+def _seen(facts: CheckFacts) -> Iterator[str]:
+    leader = facts.leader
+    if leader is not None and leader.server is not None and leader.server.in_recovery:
+        upstream = facts.look.facts.cluster.upstream
+        yield (
+            f"a standby cluster{f' of {upstream}' if upstream else ''}: it archives nothing, and its own backups "
+            "begin when it is promoted"
+        )
+    backup = newest_usable(facts)
+    if backup is not None:
+        yield f"newest backup: {backup.label} ({backup.type}), stopped {backup.stop_at:%Y-%m-%d %H:%M:%SZ}"
+    archiver = facts.writer.archiver if facts.writer is not None else None
+    if archiver is not None and archiver.last_archived_at is not None:
+        yield f"last archived: {archiver.last_archived} at {archiver.last_archived_at:%Y-%m-%d %H:%M:%SZ}"
+    if facts.stanza.catalogue is not None:
+        yield from facts.stanza.catalogue.remarks
