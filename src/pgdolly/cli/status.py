@@ -1,0 +1,80 @@
+"""`pgdolly status`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from pgdolly.cli.amounts import amount, duration
+from pgdolly.cli.common import inventory_option, load_fleet, output_option, run_to_end
+
+if TYPE_CHECKING:
+    from pgdolly.operations.status import ClusterStatus, MemberStatus
+
+_HEADINGS = ("member", "role", "state", "timeline", "lag", "archive", "last archived", "version")
+
+
+@click.command()
+@click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
+@output_option
+@inventory_option
+def status(clusters: tuple[str, ...], output: str, inventory: str | None) -> None:
+    """Show members, roles, timelines, lag and archiving of CLUSTER, or of all clusters in the inventory."""
+    from pgdolly.operations.status import observe_status
+
+    fleet = load_fleet(inventory)
+    names = tuple(dict.fromkeys(clusters)) or tuple(sorted(fleet.clusters))
+    found = run_to_end(observe_status(fleet, names))
+    if output == "json":
+        document = {"clusters": [dataclasses.asdict(each) for each in found]}
+        click.echo(json.dumps(document, indent=2, default=datetime.isoformat))
+        return
+    now = datetime.now(UTC)
+    for number, each in enumerate(found):
+        for line in status_lines(each, now, apart=number > 0):
+            click.echo(line)
+
+
+def status_lines(found: ClusterStatus, now: datetime, *, apart: bool = False) -> Iterator[str]:
+    """A table of a cluster's members, and below it what has no column."""
+    if apart:
+        yield ""
+    stanza = f" (stanza {found.stanza})" if found.stanza else ""
+    yield click.style(found.cluster, bold=True) + stanza
+    rows = [_HEADINGS, *(_row(member, now) for member in found.members)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    for row in rows:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    for member in found.members:
+        if member.pending_restart:
+            yield f"  {member.name}: a restart is pending"
+        if member.problem is not None:
+            yield click.style(f"  {member.name}: {member.problem}", fg="red")
+    for remark in found.remarks:
+        yield click.style(f"  {remark}", fg="yellow")
+
+
+def _row(member: MemberStatus, now: datetime) -> tuple[str, ...]:
+    return (
+        member.name,
+        member.role or "-",
+        member.state,
+        str(member.timeline or "-"),
+        amount(member.lag_bytes, "bytes") if member.lag_bytes is not None else "-",
+        (member.archive_mode or "-") + (" FAILING" if member.archiver_failing else ""),
+        _last_archived(member, now),
+        member.postgres_version or "-",
+    )
+
+
+def _last_archived(member: MemberStatus, now: datetime) -> str:
+    if member.last_archived is None or member.last_archived_at is None:
+        return "-"
+    # The node's clock may be ahead of this one.
+    seconds = max(0.0, (now - member.last_archived_at).total_seconds())
+    return f"{member.last_archived}, {duration(seconds)} ago"
