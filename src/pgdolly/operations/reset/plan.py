@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from pgdolly.domain.target import RecoveryTarget, TargetAction, TargetType
+from pgdolly.domain.target import TargetAction, TargetType
 from pgdolly.engine.plan import Lane, Plan, Stage
 from pgdolly.engine.step import Step
 from pgdolly.operations.reset.blueprint import MemberBlueprint, ResetBlueprint
+from pgdolly.recovery.select import ResolvedRecovery
 from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
 from pgdolly.steps.member import KeepDataDirectory, StopMember
 from pgdolly.steps.promote import PromoteLeader, ResetStore, SetRoles, StopRecovered
@@ -35,20 +36,20 @@ def plan_finish(blueprint: ResetBlueprint) -> Plan:
     return _plan(blueprint, (*stages, *_finish(blueprint)))
 
 
-def plan_move_on(blueprint: ResetBlueprint, target: RecoveryTarget) -> Plan:
+def plan_move_on(moved: ResetBlueprint) -> Plan:
     """Go on to a later target, on the data that is there, and stand there again.
 
     `pg_wal_replay_resume()` would end the recovery; a restart with the new target goes on with it.
     """
-    moved = moved_on(blueprint, target)
     return _plan(moved, (_recover(moved, restore=False),))
 
 
-def moved_on(blueprint: ResetBlueprint, target: RecoveryTarget) -> ResetBlueprint:
-    """The same reset with another target; it stands there, paused, even if it was shut down before."""
+def moved_on(blueprint: ResetBlueprint, resolved: ResolvedRecovery) -> ResetBlueprint:
+    """The same reset with a later target; it stands there, paused, even if it was shut down before."""
+    target = resolved.target
     return dataclasses.replace(
         blueprint,
-        resolved=dataclasses.replace(blueprint.resolved, target=target),
+        resolved=resolved,
         action=TargetAction.PAUSE,
         summary=(
             f"{blueprint.target_cluster} goes on to {target}, without a new restore",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from pgdolly.domain.errors import InvalidInput, Refused
-from pgdolly.domain.target import TargetAction, TargetType
+from pgdolly.domain.target import RecoveryTarget, TargetAction, TargetType
+from pgdolly.drivers.catalogue import read_catalogue
 from pgdolly.engine.events import Listener
 from pgdolly.engine.plan import Plan
 from pgdolly.engine.record import RunRecord
@@ -21,6 +23,7 @@ from pgdolly.operations.reset.decide import decide, present_facts
 from pgdolly.operations.reset.observe import observe
 from pgdolly.operations.reset.plan import moved_on, plan_finish, plan_move_on, plan_reset
 from pgdolly.operations.running import carry_out, refuse_stale, take_up
+from pgdolly.recovery.select import ResolvedRecovery, resolve
 from pgdolly.steps.world import World
 
 
@@ -99,14 +102,15 @@ async def resume(
         target = further.target()
         if target.type in (TargetType.DEFAULT, TargetType.IMMEDIATE):
             raise InvalidInput("a later target needs a time, an xid, a name or an LSN", untouched=NOTHING)
-        _refuse_earlier(blueprint, further)
+        _refuse_earlier(blueprint, target, run.run_id)
+        moved = moved_on(blueprint, await _resolve_further(blueprint, target, world))
         return await take_up(
             run.run_id,
             world,
             members,
             emit,
-            further=plan_move_on(blueprint, target),
-            blueprint=_adapter().dump_python(moved_on(blueprint, target), mode="json"),
+            further=plan_move_on(moved),
+            blueprint=_adapter().dump_python(moved, mode="json"),
             pauses=True,
         )
     if paused:
@@ -124,9 +128,32 @@ async def resume(
     )
 
 
-def _refuse_earlier(blueprint: ResetBlueprint, further: PitrRequest) -> None:
+async def _resolve_further(
+    blueprint: ResetBlueprint, target: RecoveryTarget, world: World
+) -> ResolvedRecovery:
+    """Prove that the archive leads to the later target, along the timeline that is being recovered.
+
+    :raises Refused: naming the window.
+    """
+    resolved, leader = blueprint.resolved, blueprint.leader.member
+    catalogue = await read_catalogue(
+        world.shell(leader).run, resolved.stanza, config=leader.pgbackrest_config, repo_key=resolved.repo_key
+    )
+    return resolve(
+        catalogue,
+        target=target,
+        backup_set=resolved.backup_set,
+        timeline=resolved.timeline,
+        repo_key=resolved.repo_key,
+        system_identifier=resolved.system_identifier,
+        now=datetime.now(UTC),
+        cluster=blueprint.source_cluster,
+    )
+
+
+def _refuse_earlier(blueprint: ResetBlueprint, new: RecoveryTarget, run_id: str) -> None:
     """Replay goes forward only; an earlier point needs a new restore."""
-    old, new = blueprint.target, further.target()
+    old = blueprint.target
     earlier = (old.time is not None and new.time is not None and new.time < old.time) or (
         old.lsn is not None and new.lsn is not None and new.lsn < old.lsn
     )
@@ -135,7 +162,7 @@ def _refuse_earlier(blueprint: ResetBlueprint, further: PitrRequest) -> None:
             f"{new} lies before {old}, where the recovery stands: replay does not go back",
             where=blueprint.target_cluster,
             untouched=NOTHING,
-            next_command=f"pgdolly resume RUN --abandon, then pgdolly reset {blueprint.target_cluster} … "
+            next_command=f"pgdolly resume {run_id} --abandon, then pgdolly reset {blueprint.target_cluster} … "
             "(a quick delta restore)",
         )
 
