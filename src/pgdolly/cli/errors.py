@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 
 import click
 
@@ -11,17 +12,25 @@ from pgdolly.domain.errors import CommandFailed, PgdollyError
 
 def print_error(error: PgdollyError) -> None:
     """Print an error to standard error, in the order in which a person needs it."""
-    click.secho(f"error: {error}", fg="red", err=True)
+    first, *further = error_lines(error)
+    click.secho(f"error: {first}", fg="red", err=True)
+    for line in further:
+        click.echo(line, err=True)
+
+
+def error_lines(error: PgdollyError) -> Iterator[str]:
+    """The lines of an error: first what is wrong and where."""
+    yield str(error)
     if isinstance(error, CommandFailed):
         if error.argv:
-            click.echo(f"  command:   {shlex.join(error.argv)}", err=True)
+            yield f"  command:   {shlex.join(error.argv)}"
         if error.status is not None:
-            click.echo(f"  status:    {error.status}", err=True)
+            yield f"  status:    {error.status}"
         for line in error.stderr_end.splitlines():
-            click.echo(f"    | {line}", err=True)
+            yield f"    | {line}"
     for note in getattr(error, "__notes__", ()):
-        click.echo(f"  {note}", err=True)
+        yield f"  {note}"
     if error.untouched:
-        click.echo(f"  untouched: {error.untouched}", err=True)
+        yield f"  untouched: {error.untouched}"
     if error.next_command:
-        click.echo(f"  next:      {error.next_command}", err=True)
+        yield f"  next:      {error.next_command}"

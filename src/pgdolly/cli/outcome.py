@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import click
 
@@ -11,7 +12,6 @@ from pgdolly.engine.record import RunRecord, RunState
 
 def print_outcome(run: RunRecord, *, output: str = "text") -> None:
     """The end of a run in a few lines, or as one JSON object."""
-    nexts = next_commands(run)
     if output == "json":
         click.echo(
             json.dumps(
@@ -21,16 +21,22 @@ def print_outcome(run: RunRecord, *, output: str = "text") -> None:
                     "target": run.target,
                     "notes": [note.text for note in run.notes],
                     "results": run.results,
-                    "next": nexts,
+                    "next": next_commands(run),
                 }
             )
         )
         return
+    for line in outcome_lines(run):
+        click.echo(line)
+
+
+def outcome_lines(run: RunRecord) -> Iterator[str]:
+    """What came of it, for people."""
     for note in run.notes:
-        click.echo(f"note: {note.text}")
-    click.echo(f"run {run.run_id} of {run.target}: {run.state.value}{_standing(run)}")
-    for command in nexts:
-        click.echo(f"  next: {command}")
+        yield f"note: {note.text}"
+    yield f"run {run.run_id} of {run.target}: {run.state.value}{_standing(run)}"
+    for command in next_commands(run):
+        yield f"  next: {command}"
 
 
 def _standing(run: RunRecord) -> str:
@@ -71,7 +77,8 @@ def next_commands(run: RunRecord) -> list[str]:
             return [
                 f"psql -h {data}.private -p {instance['port']} -U {instance['superuser']}"
                 f"   # look, as {member['dbsu']} on {member['name']}",
-                f"{instance['bin_directory']}/pg_ctl --pgdata={data} stop; rm -r {data} {data}.private   # done with it",
+                f"{instance['bin_directory']}/pg_ctl --pgdata={data} stop; rm -r {data} {data}.private"
+                "   # done with it",
             ]
         if not (blueprint.get("archive") or blueprint.get("cleanup")):
             return [f"pgdolly cleanup {run.target}   # once its state is what you expect"]

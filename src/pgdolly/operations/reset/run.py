@@ -49,9 +49,12 @@ async def prepare(fleet: Fleet, target: str, request: PitrRequest) -> PreparedRe
     return PreparedReset(plan_reset(blueprint), blueprint, request, fleet, world)
 
 
-async def execute_prepared(prepared: PreparedReset, emit: Listener) -> RunRecord:
+async def execute_prepared(
+    prepared: PreparedReset, emit: Listener, *, door: str = "command line"
+) -> RunRecord:
     """Look again, and carry the plan out if what it stands on is still so.
 
+    :param door: by which the request came, for the journal.
     :raises StalePlan: if a fact has changed since the plan was shown.
     """
     facts, _ = await observe(prepared.fleet, prepared.blueprint.target_cluster, prepared.request)
@@ -64,6 +67,7 @@ async def execute_prepared(prepared: PreparedReset, emit: Listener) -> RunRecord
         request={
             "pg_pitr": prepared.request.model_dump(mode="json", exclude_defaults=True),
             "inventory": prepared.fleet.origin,
+            "door": door,
         },
         blueprint=_adapter().dump_python(prepared.blueprint, mode="json"),
         pauses=prepared.blueprint.action is not TargetAction.PROMOTE,
