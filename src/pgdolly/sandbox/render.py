@@ -139,6 +139,7 @@ def pgbackrest_config(world: World, node: SandboxNode) -> str:
             f"lock-path={node.lock_directory}",
             f"log-path={node.log_directory}",
             "log-level-console=info",
+            "log-level-stderr=off",  # errors stand in the same stream, with their time, as Pigsty has them
             "log-level-file=detail",
             "",
             "[global:archive-push]",
