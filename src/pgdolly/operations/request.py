@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time as clock
 from datetime import datetime
 from typing import Any
 
@@ -142,7 +141,7 @@ def parse_time(text: str) -> datetime:
         local = time.astimezone()
         raise InvalidInput(
             f"time {text!r} has no zone, and none is guessed: in this machine's zone "
-            f"({clock.tzname[local.dst() is not None and bool(local.dst())]}) it would be {local.isoformat(sep=' ')}, "
+            f"({local.tzname()}) it would be {local.isoformat(sep=' ')}, "
             f"in UTC {text}+00",
             untouched=NOTHING,
             next_command=f"--time '{local.isoformat(sep=' ')}'",

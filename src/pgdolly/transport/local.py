@@ -31,7 +31,19 @@ class LocalShell:
             return ("runuser", "-u", user, "--", *argv)
         return ("sudo", "-n", "-H", "-u", user, "--", *argv)
 
+    def _check_account(self) -> None:
+        try:
+            pwd.getpwnam(self._dbsu)
+        except KeyError:
+            raise Unreachable(
+                f"there is no account {self._dbsu} on this machine",
+                where=self.node_name,
+                untouched="nothing was changed there",
+                next_command="set pg_dbsu in the inventory",
+            ) from None
+
     async def run(self, command: Command, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Completed:
+        self._check_account()
         argv = self.argv(command)
         try:
             process = await asyncio.create_subprocess_exec(
