@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import click
 
+from pgdolly.domain.target import TargetAction
 from pgdolly.engine.record import RunRecord, RunState
 
 
@@ -51,35 +52,31 @@ def _standing(run: RunRecord) -> str:
 
 def next_commands(run: RunRecord) -> list[str]:
     """What a person types next."""
+    if run.state is RunState.ABANDONED and run.steps:
+        return [f"pgdolly status {run.target}   # its members stand as the run left them"]
+    if run.operation != "reset" or not run.parts:
+        return []
+    from pgdolly.operations.reset.run import blueprint_of
+
+    blueprint = blueprint_of(run)
+    instance = blueprint.leader.instance
+    look = (
+        f"psql -h {instance.private_directory} -p {instance.port} -U {instance.superuser}"
+        f"   # look, as {instance.member.dbsu} on {instance.member.name}"
+    )
     if run.state is RunState.PAUSED:
-        plan = run.parts[-1].plan
-        blueprint = plan.get("blueprint") or {}
-        instance = blueprint.get("leader", {}).get("instance", {})
-        member = instance.get("member", {})
         nexts = [
             f"pgdolly resume {run.run_id}                  # promote, and finish",
             f"pgdolly resume {run.run_id} --time LATER     # move on without a new restore",
             f"pgdolly resume {run.run_id} --abandon        # give it up",
         ]
-        if blueprint.get("action") == "pause" and instance:
-            socket_directory = f"{member['data_directory'].rsplit('/', 1)[0]}/pgdolly/private"
-            nexts.insert(
-                0,
-                f"psql -h {socket_directory} -p {instance['port']} -U {instance['superuser']}"
-                f"   # look, as {member['dbsu']} on {member['name']}",
-            )
-        return nexts
-    if run.operation == "reset" and run.state is RunState.FINISHED:
-        blueprint = (run.parts[-1].plan.get("blueprint") or {}) if run.parts else {}
-        if blueprint.get("beside"):
-            instance = blueprint["leader"]["instance"]
-            data, member = instance["data_directory"], instance["member"]
-            return [
-                f"psql -h {data}.private -p {instance['port']} -U {instance['superuser']}"
-                f"   # look, as {member['dbsu']} on {member['name']}",
-                f"{instance['bin_directory']}/pg_ctl --pgdata={data} stop; rm -r {data} {data}.private"
-                "   # done with it",
-            ]
-        if not (blueprint.get("archive") or blueprint.get("cleanup")):
-            return [f"pgdolly cleanup {run.target}   # once its state is what you expect"]
-    return []
+        return [look, *nexts] if blueprint.action is TargetAction.PAUSE else nexts
+    if run.state is not RunState.FINISHED:
+        return []
+    if blueprint.beside:
+        data = instance.data_directory
+        done = f"{instance.program('pg_ctl')} --pgdata={data} stop; rm -r {data} {instance.private_directory}"
+        return [look, f"{done}   # done with it"]
+    return (
+        [] if blueprint.archives else [f"pgdolly cleanup {run.target}   # once its state is what you expect"]
+    )

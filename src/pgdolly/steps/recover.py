@@ -173,7 +173,7 @@ class Recover:
             )
             resume = (
                 f"pgdolly resume {context.run_id}, once the source has committed and archived something later; "
-                "or pgdolly reset with another target"
+                f"or pgdolly resume {context.run_id} --abandon, and pgdolly reset with another target"
             )
         else:
             what = "the recovery ended before it reached its target"
