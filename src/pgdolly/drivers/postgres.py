@@ -252,7 +252,10 @@ def hand_over_command(
             "data_directory": instance.data_directory,
             "archive": archive,
             "placeholders": placeholders,
-            "spool_directory": spool_directory,
+            "spool_directories": [
+                *([spool_directory] if spool_directory else []),
+                instance.member.work_directory / "spool",
+            ],
             "histories": histories or {},
             "cut": {"position": cut_at[0].position_name, "offset": cut_at[1].position - cut_at[0].start.position}
             if cut_at

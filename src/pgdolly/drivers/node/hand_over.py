@@ -1,7 +1,7 @@
 """Make a recovered, stopped data directory one that Patroni can take: free of the recovery and of the source.
 
 Takes: data_directory, archive (keep archiving on), placeholders (timelines whose placeholder files go),
-spool_directory (of the target's own stanza; may be null), histories (name: text, to be written into pg_wal),
+spool_directories (to be emptied), histories (name: text, to be written into pg_wal),
 cut ({"position": the 16 digits of the segment that holds the fork, "offset": bytes into it}; null for none).
 Prints what was done.
 """
@@ -99,11 +99,10 @@ def main(arguments):
             handle.write(text)
     if arguments["histories"]:
         os.sync()
-    # Acknowledgements of the stanza's former life would make archive-push skip a segment of the same name.
-    spool = arguments["spool_directory"]
-    if spool and os.path.isdir(spool):
-        shutil.rmtree(spool)
-        done["spool"] = spool
+    # Acknowledgements of the stanza's former life would make archive-push skip a segment of the same name; and what
+    # the recovery fetched ahead of replay is of no use any more. An archive-get that is just ending may still write.
+    for spool in arguments["spool_directories"]:
+        shutil.rmtree(spool, ignore_errors=True)
     print(json.dumps(done))
 
 

@@ -5,7 +5,16 @@ Takes: work_directory, action (take|release), run_id, holder (an object to remem
 
 import json
 import os
+import re
+import shutil
 import sys
+
+
+def forget_older_runs(work_directory, run_id):
+    """Remove the jobs' output of runs before this one: `20251227-175000-pg-test-7f3a`."""
+    for name in os.listdir(work_directory):
+        if re.match(r"\d{8}-\d{6}-.", name) and name < run_id:
+            shutil.rmtree(os.path.join(work_directory, name), ignore_errors=True)
 
 
 def main(arguments):
@@ -28,6 +37,7 @@ def main(arguments):
     except FileNotFoundError:
         holder = None
     if arguments["action"] == "release" and holder and holder["run_id"] == arguments["run_id"]:
+        forget_older_runs(arguments["work_directory"], arguments["run_id"])
         os.unlink(path)
     print(json.dumps({"holder": holder}))
 
