@@ -46,13 +46,14 @@ class WalSegment:
 
     @classmethod
     def parse(cls, name: str, size: int = DEFAULT_SEGMENT_SIZE) -> WalSegment:
-        """:raises ValueError: if `name` is not 24 upper-case hexadecimal digits."""
+        """:raises ValueError: if `name` is not 24 upper-case hexadecimal digits, or no segment of this size."""
         matched = _SEGMENT.match(name)
         if matched is None:
             raise ValueError(f"{name!r} is not the name of a WAL segment")
-        return cls(
-            int(matched[1], 16), int(matched[2], 16) * (0x100000000 // size) + int(matched[3], 16), size
-        )
+        per_log, in_log = 0x100000000 // size, int(matched[3], 16)
+        if in_log >= per_log:
+            raise ValueError(f"{name!r} is not the name of a WAL segment of {size // 1024**2} MB")
+        return cls(int(matched[1], 16), int(matched[2], 16) * per_log + in_log, size)
 
     @classmethod
     def holding(cls, timeline: int, lsn: LSN, size: int = DEFAULT_SEGMENT_SIZE) -> WalSegment:

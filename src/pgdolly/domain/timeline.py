@@ -36,11 +36,15 @@ class TimelineHistory:
             if not stripped or stripped.startswith("#"):
                 continue
             fields = stripped.split(None, 2)
-            if len(fields) < 2 or not fields[0].isdigit():
+            try:
+                if not fields[0].isdecimal():
+                    raise ValueError
+                fork = Fork(int(fields[0]), LSN.parse(fields[1]), fields[2] if len(fields) > 2 else "")
+            except (ValueError, IndexError) as error:
                 raise ValueError(
                     f"timeline {timeline}: history line {line!r} is not 'parent switch-point reason'"
-                )
-            forks.append(Fork(int(fields[0]), LSN.parse(fields[1]), fields[2] if len(fields) > 2 else ""))
+                ) from error
+            forks.append(fork)
         return cls(timeline, tuple(forks))
 
     @property
@@ -50,9 +54,12 @@ class TimelineHistory:
 
     def holds(self, timeline: int, lsn: LSN) -> bool:
         """Whether the position `lsn`, reached on `timeline`, lies on the way to this timeline."""
-        if timeline == self.timeline:
-            return not self.forks or lsn >= self.forks[-1].at
-        return any(fork.parent == timeline and lsn <= fork.at for fork in self.forks)
+        begin: LSN | None = None
+        for fork in self.forks:
+            if fork.parent == timeline:
+                return (begin is None or begin <= lsn) and lsn <= fork.at
+            begin = fork.at
+        return timeline == self.timeline and (begin is None or begin <= lsn)
 
     def timeline_at(self, lsn: LSN) -> int:
         """The timeline on which this history passes `lsn`."""
