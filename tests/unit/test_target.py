@@ -13,12 +13,8 @@ from pgdolly.domain.target import RecoveryTarget, TargetType
 
 SHANGHAI = timezone(timedelta(hours=8))
 MOMENT = datetime(2025, 12, 27, 17, 50, tzinfo=SHANGHAI)
-zones = st.timedeltas(timedelta(hours=-15), timedelta(hours=15)).map(
-    lambda offset: timezone(timedelta(minutes=offset // timedelta(minutes=1)))
-)
-moments = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)).flatmap(
-    lambda naive: zones.map(lambda zone: naive.replace(tzinfo=zone))
-)
+zones = st.integers(-15 * 60, 15 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+moments = st.builds(datetime.fromtimestamp, st.integers(0, 2**33), zones)
 
 TARGETS = {
     TargetType.DEFAULT: RecoveryTarget(),

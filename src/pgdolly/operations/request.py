@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -22,13 +22,14 @@ class PitrRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
-    cluster: str | None = None
+    # An empty name is no name left out: a variable that is empty by mistake would make it a recovery in place.
+    cluster: str | None = Field(default=None, min_length=1)
     type: TargetType | None = None
     time: str | None = None
     xid: int | None = Field(default=None, ge=3)  # the first normal transaction id
     name: str | None = Field(default=None, min_length=1, max_length=63)
     lsn: str | None = None
-    set: str | None = None
+    set: str | None = Field(default=None, min_length=1)
     timeline: int | str | None = None
     exclusive: bool = False
     action: TargetAction = TargetAction.PROMOTE
@@ -39,7 +40,7 @@ class PitrRequest(BaseModel):
     link_map: dict[str, str] = Field(default_factory=dict)
     process: int | None = Field(default=None, ge=1, le=999)
     repo: int | None = Field(default=None, ge=1)
-    data: str | None = None
+    data: str | None = Field(default=None, min_length=1)
     port: int | None = Field(default=None, ge=1, le=65535)
     cleanup: bool = False
 
@@ -47,18 +48,27 @@ class PitrRequest(BaseModel):
     @classmethod
     def _as_text(cls, value: object) -> object:
         # YAML makes a datetime of an unquoted time and a number of an unquoted set or name.
-        return (
-            value.isoformat(sep=" ")
-            if isinstance(value, datetime)
-            else str(value)
-            if isinstance(value, int)
-            else value
-        )
+        if isinstance(value, datetime):
+            return value.isoformat(sep=" ")
+        if isinstance(value, date) or (isinstance(value, int) and not isinstance(value, bool)):
+            return str(value)
+        return value
+
+    @field_validator("timeline", mode="before")
+    @classmethod
+    def _as_timeline(cls, value: object) -> object:
+        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+            return value
+        if isinstance(value, str) and value.strip():
+            return value
+        raise ValueError("a timeline is a number, current or latest")
 
     @field_validator("db_include", "db_exclude", mode="before")
     @classmethod
     def _as_list(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
 
     def target(self) -> RecoveryTarget:
         """The recovery target that the keys say.
@@ -110,10 +120,15 @@ class PitrRequest(BaseModel):
         )
 
 
-def parse_request(given: dict[str, Any] | None) -> PitrRequest:
-    """:raises InvalidInput: naming the key and what is wrong with it."""
+def parse_request(given: object) -> PitrRequest:
+    """Read `pg_pitr`; None is `{}`.
+
+    :raises InvalidInput: naming the key and what is wrong with it.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise InvalidInput(f"{given!r} is no mapping of keys and values", where="pg_pitr", untouched=NOTHING)
     try:
-        return PitrRequest.model_validate(given or {})
+        return PitrRequest.model_validate({} if given is None else dict(given))
     except ValidationError as error:
         problems = []
         for each in error.errors():
@@ -137,12 +152,16 @@ def parse_time(text: str) -> datetime:
             f"time {text!r} is not of the form 2025-12-27 17:50:00+08",
             untouched=NOTHING,
         ) from error
-    if time.tzinfo is None:
+    try:
         local = time.astimezone()
+        time.astimezone(UTC)
+    except (OverflowError, ValueError) as error:
+        raise InvalidInput(f"time {text!r} lies beyond the calendar", untouched=NOTHING) from error
+    if time.tzinfo is None:
         raise InvalidInput(
             f"time {text!r} has no zone, and none is guessed: in this machine's zone "
             f"({local.tzname()}) it would be {local.isoformat(sep=' ')}, "
-            f"in UTC {text}+00",
+            f"in UTC {time.isoformat(sep=' ')}+00",
             untouched=NOTHING,
             next_command=f"--time '{local.isoformat(sep=' ')}'",
         )
