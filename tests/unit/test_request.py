@@ -37,7 +37,7 @@ EVERY_KEY: dict[str, Any] = {
     "repo": 2,
     "port": 5433,
 }
-KEYS = [
+KEYS = {
     "cluster",
     "type",
     "time",
@@ -58,7 +58,7 @@ KEYS = [
     "data",
     "port",
     "cleanup",
-]
+}
 
 
 @pytest.fixture

@@ -46,7 +46,13 @@ def read_fleet(inventory: str) -> Fleet:
         raise InvalidInput("ansible-inventory is not installed", next_command="pip install ansible-core")
     argv = (program, "-i", inventory, "--list")
     # Ansible refuses to run in a locale that is not UTF-8; an administrator's cron job has none at all.
-    environment = {**os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_LOCALHOST_WARNING": "False"}
+    environment = {
+        **os.environ,
+        "LC_ALL": "C.UTF-8",
+        "ANSIBLE_LOCALHOST_WARNING": "False",
+        # Else it warns, exits with 0, and the inventory is one without a host.
+        "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
+    }
     try:
         done = subprocess.run(
             argv, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False

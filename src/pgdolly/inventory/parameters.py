@@ -8,12 +8,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pgdolly.domain.cluster import Member, Node, ServiceManager
 from pgdolly.domain.errors import InvalidInput
+
+
+def _splittable(value: str) -> str:
+    shlex.split(value)  # its ValueError says what is wrong: a quotation that is not closed
+    return value
 
 
 class HostParameters(BaseModel):
@@ -21,7 +26,9 @@ class HostParameters(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    pg_cluster: str
+    pg_cluster: str = Field(
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
+    )  # it becomes a part of paths and step ids
     pg_seq: int
     pg_role: Literal["primary", "replica", "offline", "standby", "delayed"] = "replica"
     pg_upstream: str | None = None
@@ -36,7 +43,7 @@ class HostParameters(BaseModel):
     ansible_port: int | None = None
     ansible_connection: str = "ssh"
     ansible_ssh_private_key_file: str | None = None
-    ansible_ssh_common_args: str = ""
+    ansible_ssh_common_args: Annotated[str, AfterValidator(_splittable)] = ""
     pgdolly_patroni: str = "patroni"
     pgdolly_patroni_config: PurePosixPath = PurePosixPath("/etc/patroni/patroni.yml")
     pgdolly_pgbackrest_config: PurePosixPath | None = None
@@ -50,8 +57,17 @@ def member_from_variables(host: str, variables: Mapping[str, Any]) -> tuple[Memb
 
     :raises InvalidInput: naming the host, the variable and what is wrong with it.
     """
+    given = {name: variables[name] for name in HostParameters.model_fields if name in variables}
+    for name, value in given.items():
+        if isinstance(value, str) and "{{" in value:
+            raise InvalidInput(
+                f"{name}: it is a template, {value!r}, which ansible-inventory does not fill in",
+                where=f"inventory, host {host}",
+                untouched="nothing was changed",
+                next_command=f"write the value of {name} out, or use ./pgsql-pitr.yml, where Ansible fills it in",
+            )
     try:
-        parameters = HostParameters.model_validate(dict(variables))
+        parameters = HostParameters.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
