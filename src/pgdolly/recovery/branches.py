@@ -18,7 +18,7 @@ from pgdolly.recovery.shelf import Shelf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Departure:
-    """At a certain moment, `child` did not exist yet, and its parent went on beyond the fork."""
+    """At a certain moment, `child` did not exist yet, and the cluster was past the fork, or elsewhere."""
 
     fork: Fork
     child: int
@@ -27,7 +27,7 @@ class Departure:
     def __str__(self) -> str:
         return (
             f"timeline {self.child} began only at {at(self.began_at)}, from {self.fork.at} of timeline "
-            f"{self.fork.parent}, which had gone on beyond that place"
+            f"{self.fork.parent}, and leaves out what the cluster did from there until then"
         )
 
 
@@ -58,7 +58,8 @@ def departure(shelf: Shelf, timeline: int, moment: datetime) -> Departure | None
     """Where the path to `timeline` may have been left at `moment`; None if the moment certainly lies on it.
 
     What the cluster held at a moment lies on a timeline that existed then. The parent's WAL beyond the fork
-    shows that it went on, so the moment may lie there; unless the path's WAL before the fork came after it.
+    shows that it went on, a timeline begun in between that another took its place; so the moment may lie there,
+    unless the path's WAL from before the fork came after it.
     """
     path = shelf.path_to(timeline)
     for fork, child in zip(path.history.forks, path.history.path[1:], strict=True):
@@ -67,9 +68,21 @@ def departure(shelf: Shelf, timeline: int, moment: datetime) -> Departure | None
             continue
         number = fork.at.position // path.segment_size
         before = path.last_before(number)
-        if (before is None or before.archived_at < moment) and _went_on(shelf, fork, number):
+        if before is not None and before.archived_at >= moment:
+            continue
+        alive_at = _latest([before.archived_at] if before is not None else [], _began_at(shelf, fork.parent))
+        if _went_on(shelf, fork, number) or _succeeded(shelf, path.history.path, alive_at, moment):
             return Departure(fork=fork, child=child, began_at=began_at)
     return None
+
+
+def _succeeded(shelf: Shelf, path: tuple[int, ...], alive_at: datetime | None, moment: datetime) -> bool:
+    """Whether a timeline beside the path began after its last sign of life, and before the moment."""
+    return any(
+        (alive_at is None or began_at > alive_at) and began_at <= moment
+        for timeline, began_at in shelf.archive.history_files
+        if timeline not in path
+    )
 
 
 def _went_on(shelf: Shelf, fork: Fork, number: int) -> bool:
@@ -87,30 +100,38 @@ def _went_on(shelf: Shelf, fork: Fork, number: int) -> bool:
 def rivals(
     shelf: Shelf, timeline: int, *, moment: datetime | None = None, lsn: LSN | None = None
 ) -> list[tuple[int, datetime]]:
-    """Timelines that were written beside the path to `timeline`, and when their last WAL came.
+    """Timelines that were written beside the path to `timeline`, and when they last gave a sign of life.
 
     With a moment, those that were written then; with an LSN, those that have that position too; else those that
-    were written later than the path.
+    were alive later than the path: by their WAL, or by their history file alone.
     """
     path = shelf.path_to(timeline)
-    alive_at = [path.end.archived_at] if path.end is not None else []
-    began_at = shelf.archive.history_archived_at(timeline)
-    alive_at += [began_at] if began_at is not None else []
+    alive_at = _latest([archived.archived_at for archived in path.segments[-1:]], _began_at(shelf, timeline))
     found = []
     for other in shelf.timelines:
         beside = _beside(shelf, timeline, other)
-        if not beside:
+        times = [archived.archived_at for archived in beside]
+        last_at = _latest(times, _began_at(shelf, other) if other not in path.history.path else [])
+        if last_at is None:
             continue
-        last_at = max(archived.archived_at for archived in beside)
         if lsn is not None:
             counts = any(archived.segment.number == lsn.position // path.segment_size for archived in beside)
         elif moment is not None:
-            counts = min(archived.archived_at for archived in beside) <= moment <= last_at
+            counts = bool(times) and min(times) <= moment <= max(times)
         else:
-            counts = not alive_at or last_at > max(alive_at)
+            counts = alive_at is None or last_at > alive_at
         if counts:
             found.append((other, last_at))
     return found
+
+
+def _began_at(shelf: Shelf, timeline: int) -> list[datetime]:
+    began_at = shelf.archive.history_archived_at(timeline)
+    return [] if began_at is None else [began_at]
+
+
+def _latest(*times: list[datetime]) -> datetime | None:
+    return max((moment for several in times for moment in several), default=None)
 
 
 def at(moment: datetime) -> str:

@@ -79,6 +79,7 @@ def choose(shelf: Shelf, question: Question) -> Choice:
         raise NoWay(f"{shelf.name} holds no backup")
     notes: list[str] = []
     departures: dict[int, Departure] = {}
+    refusals: list[NoWay] = []
     for timeline in _timelines(shelf, question):
         if not _starts(shelf, timeline, question):
             if question.timeline_is_free and question.backup_set is None:
@@ -89,15 +90,22 @@ def choose(shelf: Shelf, question: Question) -> Choice:
             if left is not None:
                 departures[left.child] = left
                 continue
-        if departures:
-            notes.append(_about_departures(departures.values()))
+        passed_over = [_about_departures(departures.values())] if departures else []
         try:
             choice = _choose_along(shelf, timeline, question)
             _refuse_older_end(choice, question)
         except NoWay as refusal:
-            raise _with_detours(refusal, shelf, timeline, question, notes) from None
-        return replace(choice, notes=tuple(dict.fromkeys((*notes, *choice.notes))))
-    raise _no_start(shelf, question)
+            refusals.append(_with_detours(refusal, shelf, timeline, question, [*notes, *passed_over]))
+            if question.timeline_is_free and _begins_after(shelf, timeline, question.moment):
+                continue  # an older timeline was the cluster's at that moment
+            break
+        return replace(choice, notes=tuple(dict.fromkeys((*notes, *passed_over, *choice.notes))))
+    raise refusals[0] if refusals else _no_start(shelf, question)
+
+
+def _begins_after(shelf: Shelf, timeline: int, moment: datetime | None) -> bool:
+    began_at = shelf.archive.history_archived_at(timeline)
+    return moment is not None and began_at is not None and moment < began_at
 
 
 def _timelines(shelf: Shelf, question: Question) -> list[int]:
@@ -339,7 +347,7 @@ def _detours(shelf: Shelf, timeline: int, question: Question) -> Iterator[int]:
 
 def _about_departures(departures: Iterable[Departure]) -> str:
     begun = ", ".join(f"timeline {left.child} (begun {at(left.began_at)})" for left in departures)
-    return f"passed over, since they begin after the target and leave out what their parent went on to do: {begun}"
+    return f"passed over, since they begin after the target and leave out what the cluster did until then: {begun}"
 
 
 def _about_newer(shelf: Shelf, timeline: int, question: Question, chosen: BackupSet) -> list[str]:

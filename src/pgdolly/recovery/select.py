@@ -203,14 +203,32 @@ def _notes(catalogue: Catalogue, question: Question, choice: Choice, strays: boo
             f"timeline {timeline} has no WAL of its own in the archive from where it forked: the end is segment "
             f"{choice.reachable}, since PostgreSQL would go on into the timeline that was left"
         )
-    if target.type in (TargetType.TIME, TargetType.LSN) and choice.wal[-1].segment == choice.reachable:
-        after = "a transaction that ended after it" if target.type is TargetType.TIME else "a record after it"
+    if target.type is TargetType.TIME and not _shows_activity_after(choice):
         yield (
-            f"the target lies in the last archived segment, {choice.reachable}: unless that holds {after}, "
-            "recovery ends before the target is reached"
+            f"no WAL beyond segment {choice.wal[-1].segment} speaks for a transaction that ended after the target; "
+            "if there is none, recovery ends before the target is reached, and nothing is opened"
+        )
+    if target.type is TargetType.LSN and choice.wal[-1].segment == choice.reachable:
+        yield (
+            f"the target lies in the last archived segment, {choice.reachable}: unless a record begins there after "
+            "it, recovery ends before the target is reached, and nothing is opened"
         )
     if target.type in (TargetType.XID, TargetType.NAME):
         yield f"nobody can tell from the outside whether {target} lies between the backup and the end of the archive"
+
+
+def _shows_activity_after(choice: Choice) -> bool:
+    """Whether there is WAL beyond the target's segment that does not come of a backup.
+
+    A backup fills segments of its own (it switches at its beginning and at its end) without any transaction.
+    """
+    beyond = range(choice.wal[-1].segment.number + 1, choice.reachable.number + 1)
+    of_backups = {
+        number
+        for backup in choice.shelf.backups
+        for number in range(backup.start_segment.number, backup.stop_segment.number + 1)
+    }
+    return any(number not in of_backups for number in beyond)
 
 
 class _Refusal:
