@@ -34,7 +34,13 @@ _LOOK = """SELECT jsonb_build_object(
  'waiting', (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'),
  'log', pg_current_logfile())"""
 
-_ARCHIVE_COMMAND_HIDDEN = "(disabled)"  # what pg_settings shows while archive_mode is off
+_ARCHIVE_COMMAND_HIDDEN = "(disabled)"  # what pg_settings and SHOW say while archive_mode is off
+
+# What would be run once archive_mode is on: that it is somebody else's stanza has to be known before.
+ARCHIVE_COMMAND_WRITTEN = (
+    "SELECT coalesce((SELECT setting FROM pg_file_settings WHERE name = 'archive_command' "
+    "ORDER BY seqno DESC LIMIT 1), current_setting('archive_command'))"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

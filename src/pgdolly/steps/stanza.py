@@ -13,6 +13,7 @@ from pgdolly.domain.errors import CommandFailed, Refused
 from pgdolly.drivers import patroni, pgbackrest, postgres
 from pgdolly.drivers.node_program import run_node_program
 from pgdolly.drivers.postgres import Instance
+from pgdolly.drivers.server_state import ARCHIVE_COMMAND_WRITTEN
 from pgdolly.engine.step import Effect, StepCheck, StepState
 from pgdolly.steps.replication import streaming_state
 from pgdolly.steps.world import POLL_SECONDS, StepContext, wait_for
@@ -105,7 +106,7 @@ class EnableArchiving:
 
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
         shell, member = context.world.shell(self.instance.member), self.instance.member
-        [archive_command] = await self._setting(context, "SHOW archive_command")
+        [archive_command] = await self._setting(context, ARCHIVE_COMMAND_WRITTEN)
         refuse_foreign_archive_command(archive_command, self.stanza, member.name)
         if await self._archives(context):
             return {"restarted": False}
