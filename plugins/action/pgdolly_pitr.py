@@ -1,0 +1,204 @@
+# pgdolly: clone whole PostgreSQL clusters.
+# Copyright (C) 2026 The pgdolly developers
+#
+# This program is free software: you can redistribute it and/or modify it under the terms of the GNU General Public
+# License as published by the Free Software Foundation, either version 3 of the License, or (at your option) any
+# later version.
+#
+# This program is distributed in the hope that it will be useful, but WITHOUT ANY WARRANTY; without even the implied
+# warranty of MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE. See the GNU General Public License for more
+# details.
+#
+# You should have received a copy of the GNU General Public License along with this program (the file LICENSE beside
+# this one). If not, see <https://www.gnu.org/licenses/>.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hand Ansible's inventory and the variable `pg_pitr` to pgdolly, and show its plan and progress.
+
+This file imports Ansible and therefore carries its licence; the library it calls is Apache-2.0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import signal
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ansible import context
+from ansible.plugins.action import ActionBase
+from ansible.utils.color import ANSIBLE_COLOR
+from ansible.utils.display import Display
+
+if TYPE_CHECKING:
+    from pgdolly.engine.events import Event
+    from pgdolly.engine.record import RunRecord
+    from pgdolly.operations.reset.run import PreparedReset
+
+DOCUMENTATION = r"""
+name: pgdolly_pitr
+short_description: Point-in-time recovery of whole PostgreSQL clusters
+description:
+  - Resets the clusters that the play's limit names, as the variable C(pg_pitr) says.
+  - Runs once, whatever the number of hosts. In check mode it shows the plan and changes nothing.
+options: {}
+"""
+
+display = Display()
+
+# Ansible loads this file in its main process too, which does the writing and leaves the flushing to the system: in
+# a pipe or a log, progress would come in chunks of 8 kB.
+if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(line_buffering=True)
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """`pgdolly_pitr`: no arguments; the limit and the variable `pg_pitr` say it all."""
+
+    TRANSFERS_FILES = False
+    BYPASS_HOST_LOOP = True  # once for the play: a cluster is reset as a whole
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        try:
+            from pgdolly.domain.errors import PgdollyError
+        except ImportError as error:
+            return {
+                **result,
+                "failed": True,
+                "msg": f"The Python that runs Ansible ({sys.executable}) has no pgdolly: {error}. Nothing "
+                "was changed.\n"
+                "Call the ansible-playbook that lies beside pgdolly: after bin/setup, "
+                "PATH=$PWD/.venv/bin:$PATH ./pgsql-pitr.yml …",
+            }
+        try:
+            return {**result, **self._reset(task_vars or {})}
+        except PgdollyError as error:
+            from pgdolly.cli.errors import error_lines
+
+            return {**result, "failed": True, "msg": "\n".join(error_lines(error))}
+
+    def _reset(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        from pgdolly.cli.plan_view import plan_lines
+        from pgdolly.engine.plan import outline
+        from pgdolly.inventory.fleet import fleet_from_variables
+        from pgdolly.operations.playbook import host_variables, refuse_source_among, request_of, targets_of
+        from pgdolly.operations.reset.run import prepare
+
+        hostvars = task_vars["hostvars"]
+        variables = host_variables(hostvars, _defaults())
+        targets = targets_of(
+            variables, limit=task_vars.get("ansible_limit"), hosts=task_vars["ansible_play_hosts_all"]
+        )
+        fleet = fleet_from_variables(variables, _origin(task_vars))
+        hosts = {str(of_host["pg_cluster"]): host for host, of_host in variables.items()}
+        requests = {name: request_of(hostvars[hosts[name]].get("pg_pitr")) for name in targets}
+        refuse_source_among(requests)
+        # All are shown to be possible before the first is touched.
+        prepared = [_run(prepare(fleet, name, request)) for name, request in requests.items()]
+        plans = [outline(each.plan) for each in prepared]
+        for plan in plans:
+            _show(plan_lines(plan))
+        if self._task.check_mode:
+            _show(["", "check mode: nothing was changed"])
+            return {"changed": True, "plans": plans}
+        runs = [_carry_out(each) for each in prepared]
+        return {
+            "changed": True,
+            "plans": plans,
+            "runs": [{"run": run.run_id, "target": run.target, "state": run.state.value} for run in runs],
+        }
+
+
+def _carry_out(prepared: PreparedReset) -> RunRecord:
+    from pgdolly.cli.listeners import PlainListener
+    from pgdolly.cli.outcome import outcome_lines
+    from pgdolly.domain.errors import PgdollyError
+    from pgdolly.engine.events import RunStarted
+    from pgdolly.operations.reset.run import execute_prepared
+
+    show = PlainListener(_DisplayStream())  # type: ignore[arg-type]
+    begun: list[str] = []
+
+    def listen(event: Event) -> None:
+        show(event)
+        if isinstance(event, RunStarted):
+            begun.append(event.run_id)
+            # Now, because Ansible drops what a worker says once it has been interrupted.
+            _show([f"should this be interrupted: pgdolly resume {event.run_id}"])
+
+    try:
+        run = _run(execute_prepared(prepared, listen, door="ansible"))
+    except asyncio.CancelledError:
+        # Jobs that were begun on nodes go on; the journal says where the run stands.
+        raise PgdollyError(
+            "interrupted",
+            where=prepared.plan.target,
+            next_command=f"pgdolly resume {' '.join(begun) or 'RUN'}",
+        ) from None
+    _show(outcome_lines(run))
+    return run
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run asynchronous work in this worker process; SIGINT and SIGTERM cancel it, so that the journal is closed.
+
+    :raises asyncio.CancelledError: if one of them came.
+    """
+
+    async def guarded() -> Any:
+        task = asyncio.ensure_future(work)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await task
+
+    with _ansibles_signal_handlers_after():
+        return asyncio.run(guarded())
+
+
+@contextmanager
+def _ansibles_signal_handlers_after() -> Iterator[None]:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _defaults() -> dict[str, Any]:
+    """What the command line or ansible.cfg says for every host; the inventory's own variables come before it."""
+    given = {
+        "ansible_user": context.CLIARGS.get("remote_user"),
+        "ansible_ssh_private_key_file": context.CLIARGS.get("private_key_file"),
+        "ansible_connection": context.CLIARGS.get("connection"),
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _origin(task_vars: dict[str, Any]) -> str:
+    """Where the inventory was read from, so that `pgdolly resume` reads it again."""
+    return ", ".join(str(source) for source in task_vars.get("ansible_inventory_sources") or ()) or "Ansible"
+
+
+def _show(lines: Any) -> None:
+    import click
+
+    for line in lines:
+        # A worker's display is handed to the main process, which writes it at once.
+        display.display(line if ANSIBLE_COLOR else click.unstyle(line))
+
+
+class _DisplayStream:
+    """A stream for whole lines that Ansible displays."""
+
+    def write(self, text: str) -> None:
+        display.display(text.rstrip("\n"))
+
+    def flush(self) -> None:
+        """Ansible flushes by itself."""
