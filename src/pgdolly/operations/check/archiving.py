@@ -35,13 +35,8 @@ class _Server:
 
 
 def archiving_findings(facts: CheckFacts) -> Iterator[Finding]:
-    """What keeps WAL from coming into the cluster's own stanza, the worst first."""
-    servers = [
-        _Server(look, look.server)
-        for look in facts.look.members
-        if look.server is not None and not look.private
-    ]
-    yield from _foreign_commands(facts, servers)
+    """What keeps WAL from coming into the cluster's own stanza."""
+    servers = _servers(facts)
     yield from _other_commands(facts, servers)
     yield from _mode_off(facts, servers)
     yield from _off_after_restart(facts, servers)
@@ -56,12 +51,20 @@ def pushed_stanza(archive_command: str) -> str | None:
     return found[1] if found is not None else None
 
 
-def _foreign_commands(facts: CheckFacts, servers: list[_Server]) -> Iterator[Finding]:
+def _servers(facts: CheckFacts) -> list[_Server]:
+    return [
+        _Server(look, look.server)
+        for look in facts.look.members
+        if look.server is not None and not look.private
+    ]
+
+
+def foreign_command_findings(facts: CheckFacts) -> Iterator[Finding]:
     """The worst of all: a clone has its source's system identifier, so pgBackRest's own checks let it through."""
     of_command = _grouped(
         [
             server
-            for server in servers
+            for server in _servers(facts)
             if pushed_stanza(server.state.archive_command.value) not in (None, server.look.facts.stanza)
         ],
         lambda server: (server.state.archive_command.value, server.state.archive_command.by_alter_system),

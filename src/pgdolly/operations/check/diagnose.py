@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pgdolly.operations.check.archiving import archiving_findings
+from pgdolly.operations.check.archiving import archiving_findings, foreign_command_findings
 from pgdolly.operations.check.backups import backup_findings, newest_usable
 from pgdolly.operations.check.finding import CheckReport, Severity
-from pgdolly.operations.check.members import member_findings
+from pgdolly.operations.check.members import is_half_made, member_findings, run_findings
 from pgdolly.operations.check.neighbours import neighbour_findings
 from pgdolly.operations.check.observe import CheckFacts
 from pgdolly.operations.check.stanza import stanza_findings
@@ -17,14 +17,19 @@ _WORST = ("archive_command_foreign", "foreign_push", "stanza_shared")
 
 
 def diagnose(facts: CheckFacts) -> CheckReport:
-    """Every finding, the worst first, and what speaks for the backups."""
-    findings = [
-        *member_findings(facts),
-        *archiving_findings(facts),
-        *neighbour_findings(facts),
-        *stanza_findings(facts),
-        *backup_findings(facts),
-    ]
+    """Every finding, the worst first, and what speaks for the backups.
+
+    While a recovery holds the cluster, its members are half made: a cure such as "start Patroni" would be its ruin,
+    and what the run has not come to yet is not wrong.
+    """
+    findings = [*run_findings(facts), *foreign_command_findings(facts), *neighbour_findings(facts)]
+    if not is_half_made(facts):
+        findings += [
+            *member_findings(facts),
+            *archiving_findings(facts),
+            *stanza_findings(facts),
+            *backup_findings(facts),
+        ]
     findings.sort(key=lambda finding: (finding.severity is not Severity.ERROR, finding.code not in _WORST))
     return CheckReport(
         cluster=facts.name,

@@ -13,9 +13,34 @@ from pgdolly.operations.check.observe import CheckFacts
 from pgdolly.operations.look import MemberLook
 
 
+def run_findings(facts: CheckFacts) -> Iterator[Finding]:
+    """Runs of pgdolly's that hold members."""
+    held: dict[str, list[MemberLook]] = {}
+    for look in facts.look.members:
+        if look.facts.lock is not None:
+            held.setdefault(look.facts.lock.run_id, []).append(look)
+    for run_id, looks in held.items():
+        lock = looks[0].facts.lock
+        assert lock is not None
+        yield error(
+            "run_open",
+            tuple(look.name for look in looks),
+            f"run {run_id} ({lock.operation}, begun {lock.began_at} on {lock.controller}) is under way, paused or "
+            "was interrupted"
+            + (": nothing else is judged before it has ended" if is_half_made(facts) else ""),
+            Cure(command=f"pgdolly resume {run_id}"),
+        )
+
+
+def is_half_made(facts: CheckFacts) -> bool:
+    """Whether a run holds the cluster that replaces its data; a clean-up leaves every member as it is."""
+    return any(
+        look.facts.lock is not None and look.facts.lock.operation != "cleanup" for look in facts.look.members
+    )
+
+
 def member_findings(facts: CheckFacts) -> Iterator[Finding]:
     """What keeps a member from being what Patroni and the inventory say it is."""
-    yield from _runs(facts)
     for member, problem in facts.look.facts.silent:
         next_command = problem.next_command or f"pgdolly status {facts.name}"
         yield error(
@@ -45,23 +70,6 @@ def patronictl(look: MemberLook, words: str) -> str:
     program = PurePosixPath(member.patroni)
     name = program.with_name("patronictl") if program.is_absolute() else "patronictl"
     return f"{name} -c {member.patroni_config} {words}"
-
-
-def _runs(facts: CheckFacts) -> Iterator[Finding]:
-    held: dict[str, list[MemberLook]] = {}
-    for look in facts.look.members:
-        if look.facts.lock is not None:
-            held.setdefault(look.facts.lock.run_id, []).append(look)
-    for run_id, looks in held.items():
-        lock = looks[0].facts.lock
-        assert lock is not None
-        yield error(
-            "run_open",
-            tuple(look.name for look in looks),
-            f"run {run_id} ({lock.operation}, begun {lock.began_at} on {lock.controller}) is under way or was "
-            "interrupted: what else is found here may come of it",
-            Cure(command=f"pgdolly resume {run_id}"),
-        )
 
 
 def _one_member(facts: CheckFacts, look: MemberLook) -> Iterator[Finding]:
