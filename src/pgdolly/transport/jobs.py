@@ -40,7 +40,9 @@ if [ -e status ]; then
 elif [ -e pid ]; then
     read -r pid started boot <pid
     read -r booted </proc/sys/kernel/random/boot_id
-    if [ "$boot" = "$booted" ] && [ "$(cut -d ' ' -f 22 "/proc/$pid/stat" 2>/dev/null)" = "$started" ]; then
+    # Z: it has ended, and its parent (in a container perhaps no real init) has not taken note of it yet.
+    found=$(cut -d ' ' -f 3,22 "/proc/$pid/stat" 2>/dev/null)
+    if [ "$boot" = "$booted" ] && [ "${found#? }" = "$started" ] && [ "${found%% *}" != Z ]; then
         echo running
     elif [ -e status ]; then
         read -r status <status
@@ -51,8 +53,9 @@ elif [ -e pid ]; then
 else
     echo absent
 fi
-echo "-- stdout"; tail -c "$2" stdout 2>/dev/null
-echo "-- stderr"; tail -c "$2" stderr 2>/dev/null
+# NUL parts the answer: whatever else stands in the output is the job's own.
+printf '\0'; tail -c "$2" stdout 2>/dev/null | tr -d '\0'
+printf '\0'; tail -c "$2" stderr 2>/dev/null | tr -d '\0'
 exit 0
 """
 
@@ -100,8 +103,7 @@ async def look_at_job(
         summary=f"look at the job in {directory}",
     )
     output = await run_checked(shell, command, doing=f"look at the job in {directory}")
-    head, _, rest = output.partition("-- stdout\n")
-    stdout, _, stderr = rest.partition("-- stderr\n")
+    head, stdout, stderr = [*output.split("\0"), "", ""][:3]  # a job that is absent has no output
     state, _, status = head.strip().partition(" ")
     return JobView(
         state=JobState(state), status=int(status) if status else None, stdout_end=stdout, stderr_end=stderr

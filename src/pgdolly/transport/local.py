@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
+import signal
 
 from pgdolly.domain.command import Command, Completed
 from pgdolly.domain.errors import CommandFailed, Unreachable
 from pgdolly.transport.shell import DEFAULT_TIMEOUT_SECONDS
+
+END_SECONDS = 5.0
 
 
 class LocalShell:
@@ -62,8 +66,7 @@ class LocalShell:
                 timeout_seconds,
             )
         except (TimeoutError, asyncio.CancelledError) as error:
-            process.kill()
-            await process.wait()
+            await _end(process)
             if isinstance(error, asyncio.CancelledError):
                 raise
             raise CommandFailed(
@@ -79,3 +82,21 @@ class LocalShell:
             stdout=stdout.decode(errors="replace"),
             stderr=stderr.decode(errors="replace"),
         )
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a command with all that it started: `runuser` alone would leave the command itself running.
+
+    The wait has a deadline of its own: it lasts as long as anybody holds the command's output open.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        try:
+            os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own
+        except PermissionError:  # sudo, and what it runs, belong to others
+            with contextlib.suppress(FileNotFoundError):
+                kill = await asyncio.create_subprocess_exec(
+                    "sudo", "-n", "kill", "-KILL", "--", f"-{process.pid}", stderr=asyncio.subprocess.DEVNULL
+                )
+                await kill.wait()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), END_SECONDS)
