@@ -7,21 +7,29 @@ import shutil
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import click
 
 from pgdolly.cli.amounts import amount
 from pgdolly.cli.window_picture import DRAWN, PLAIN, picture
-from pgdolly.recovery.window import ArchiveWindow, BackupWindow, RecoveryWindow, TimelineWindow
+from pgdolly.recovery.branches import at
+from pgdolly.recovery.window import (
+    ArchiveWindow,
+    BackupWindow,
+    RecoverableSpan,
+    RecoveryWindow,
+    TimelineWindow,
+)
 
-_HEADINGS = ("backup", "type", "stopped at", "at LSN", "timeline", "size", "usable")
+_HEADINGS = ("backup", "type", "stopped at", "LSN", "timeline", "data", "stored", "usable")
 
 
 def print_window(cluster: str, window: RecoveryWindow) -> None:
-    """Print it to standard output, as wide as the terminal."""
+    """Print it to standard output, as wide as the terminal; in plain characters unless that is one."""
     drawn = sys.stdout.isatty() and (sys.stdout.encoding or "").lower().startswith("utf")
-    width = shutil.get_terminal_size((100, 24)).columns
+    width = shutil.get_terminal_size((120, 24)).columns
     for line in window_lines(cluster, window, width=width, drawn=drawn):
         click.echo(line)
 
@@ -38,30 +46,40 @@ def window_lines(cluster: str, window: RecoveryWindow, *, width: int, drawn: boo
 
 
 def _answer(window: RecoveryWindow) -> Iterator[str]:
-    if window.first_at is None or window.last_at is None:
-        yield click.style("  no point in time can be restored now", fg="red")
+    if window.first_lsn is None:
+        yield click.style("  nothing of the present system can be restored now", fg="red")
+        yield "  next: pg-backup full, on the leader"
         return
-    yield f"  first recoverable moment   --time '{pasted(window.first_at)}'   (LSN {window.first_lsn})"
-    yield f"  last recoverable moment    --time '{pasted(window.last_at)}'   (LSN {window.last_lsn})"
-    yield "  (the last segment came then: the last transaction in it is that old, or somewhat older)"
-
-
-def pasted(at: datetime) -> str:
-    """A time as `--time` takes it."""
-    return at.isoformat(sep=" ", timespec="seconds")
+    if window.first_at is None or window.last_at is None:
+        yield click.style("  no point in time after the backup can be restored yet", fg="yellow")
+        yield f"  --immediate restores the backup itself, --lsn goes from {window.first_lsn} to {window.last_lsn}"
+        return
+    yield f"  first recoverable moment   --time '{at(window.first_at)}'   (LSN {window.first_lsn})"
+    yield f"  last recoverable moment    --time '{at(window.last_at)}'   (LSN {window.last_lsn})"
+    yield "  (then the last WAL was archived: the last transaction in it ended then, or earlier)"
+    for archive in window.current:
+        for before, after in pairwise(archive.spans):
+            yield click.style(
+                f"  but nothing from repo{archive.repo_key} between {at(before.last_at)} (LSN {before.last_lsn}) "
+                f"and {at(after.first_at)} (LSN {after.first_lsn})",
+                fg="red",
+            )
 
 
 def _archive_lines(archive: ArchiveWindow, *, width: int, drawn: bool) -> Iterator[str]:
     system = archive.system
-    state = "accepts WAL now" if archive.current else "a former system of this stanza"
+    state = "the present system" if archive.current else "a former system of this stanza"
     yield click.style(
-        f"repo{archive.repo_key}, archive {system.archive_id}: system {system.system_identifier}, {state}",
+        f"repo{archive.repo_key}, archive {system.archive_id}: PostgreSQL {system.version}, "
+        f"system {system.system_identifier}, {state}",
         bold=True,
     )
     if archive.backups:
-        yield from _table([_HEADINGS, *(_row(each) for each in archive.backups)])
+        yield from _backup_lines(archive.backups, width)
     else:
         yield "  no backup"
+    if any(timeline.ranges for timeline in archive.timelines):
+        yield ""
     for timeline in archive.timelines:
         yield from _timeline_lines(timeline)
     drawing = list(picture(archive, width - 2, DRAWN if drawn else PLAIN))
@@ -70,36 +88,76 @@ def _archive_lines(archive: ArchiveWindow, *, width: int, drawn: bool) -> Iterat
         yield from (f"  {line}" for line in drawing)
 
 
+def _backup_lines(backups: tuple[BackupWindow, ...], width: int) -> Iterator[str]:
+    """A table, oldest first. What is wrong with a backup goes to a line of its own if the terminal is narrow."""
+    rows = [_row(each) for each in backups]
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+    table = 2 + sum(widths) + 2 * (len(widths) - 1)
+    problems = [each.problem or "" for each in backups]
+    beside = table + 2 + max(map(len, problems)) <= width
+    yield click.style(_line(_HEADINGS, widths), dim=True)
+    for each, row, problem in zip(backups, rows, problems, strict=True):
+        line = _line(row, widths)
+        if problem and beside:
+            line += f"  {problem}"
+        yield line if each.usable else click.style(line, fg="red")
+        if problem and not beside:
+            yield f"      {problem}"
+
+
 def _row(each: BackupWindow) -> tuple[str, ...]:
     backup = each.backup
+    if each.problem is None:
+        usable = "yes"
+    else:
+        usable = (
+            f"timeline {', '.join(str(timeline) for timeline in each.timelines)}" if each.usable else "NO"
+        )
     return (
         backup.label,
         backup.type,
-        pasted(backup.stop_at),
+        at(backup.stop_at),
         str(backup.stop_lsn),
         str(backup.timeline),
         amount(backup.database_size, "bytes"),
-        "yes" if each.problem is None else f"no: {each.problem}",
+        amount(backup.repository_size, "bytes"),
+        usable,
     )
 
 
-def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        yield "  " + "  ".join(cell.ljust(wide) for cell, wide in zip(row, widths, strict=True)).rstrip()
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    return "  " + "  ".join(cell.ljust(wide) for cell, wide in zip(row, widths, strict=True)).rstrip()
 
 
 def _timeline_lines(timeline: TimelineWindow) -> Iterator[str]:
     fork = timeline.fork
-    origin = f", forked from timeline {fork.parent} at {fork.at}" if fork is not None else ""
+    origin = f", from timeline {fork.parent} at {fork.at}" if fork is not None else ""
+    if timeline.began_at is not None:
+        origin += f", begun {at(timeline.began_at)}"
+    if not timeline.history_archived:
+        origin += ", from where is unknown: its history file never came"
     yield f"  timeline {timeline.timeline}{origin}"
     for each in timeline.ranges:
         yield (
-            f"    WAL {each.first.name} to {each.last.name} ({each.count} segments, {amount(each.size, 'bytes')} "
-            f"stored), LSN {each.start_lsn} to {each.end_lsn}, archived until {pasted(each.last_archived_at)}"
+            f"    WAL {each.first.name} to {each.last.name}: {each.count} {_segments(each.count)}, "
+            f"{amount(each.size, 'bytes')} stored, LSN {each.start_lsn} to {each.end_lsn}, "
+            f"archived until {at(each.last_archived_at)}"
         )
     for gap in timeline.gaps:
-        yield click.style(f"    GAP: {gap} cannot be had on the way to this timeline", fg="red")
+        yield click.style(f"    GAP on the way to it: {gap}", fg="red")
+    for span in timeline.spans:
+        yield click.style(f"    can be restored: {_span(span)}", fg="green")
+    if not timeline.spans:
+        yield click.style("    cannot be restored: no usable backup leads to it", fg="yellow")
+
+
+def _segments(count: int) -> str:
+    return "segment" if count == 1 else "segments"
+
+
+def _span(span: RecoverableSpan) -> str:
+    lsns = f"LSN {span.first_lsn} to {span.last_lsn}"
+    return f"{at(span.first_at)} to {at(span.last_at)}, {lsns}" if span.holds_times else lsns
 
 
 def window_as_json(cluster: str, window: RecoveryWindow) -> str:
@@ -126,24 +184,28 @@ def _archive(archive: ArchiveWindow) -> dict[str, Any]:
         "system_identifier": archive.system.system_identifier,
         "postgres_version": archive.system.version,
         "current": archive.current,
+        "segment_size": archive.segment_size,
         "newest_timeline": archive.newest_timeline,
-        "backups": [
-            {
-                "label": each.backup.label,
-                "type": each.backup.type,
-                "started_at": _time(each.backup.start_at),
-                "stopped_at": _time(each.backup.stop_at),
-                "start_lsn": str(each.backup.start_lsn),
-                "stop_lsn": str(each.backup.stop_lsn),
-                "timeline": each.backup.timeline,
-                "size": each.backup.database_size,
-                "usable": each.usable,
-                "problem": each.problem,
-                "leads_to": list(each.timelines),
-            }
-            for each in archive.backups
-        ],
+        "backups": [_backup(each) for each in archive.backups],
         "timelines": [_timeline(timeline) for timeline in archive.timelines],
+    }
+
+
+def _backup(each: BackupWindow) -> dict[str, Any]:
+    backup = each.backup
+    return {
+        "label": backup.label,
+        "type": backup.type,
+        "started_at": _time(backup.start_at),
+        "stopped_at": _time(backup.stop_at),
+        "start_lsn": str(backup.start_lsn),
+        "stop_lsn": str(backup.stop_lsn),
+        "timeline": backup.timeline,
+        "size": backup.database_size,
+        "stored_size": backup.repository_size,
+        "usable": each.usable,
+        "problem": each.problem,
+        "leads_to": list(each.timelines),
     }
 
 
@@ -153,6 +215,8 @@ def _timeline(timeline: TimelineWindow) -> dict[str, Any]:
         "timeline": timeline.timeline,
         "forked_from": fork.parent if fork else None,
         "forked_at": str(fork.at) if fork else None,
+        "began_at": _time(timeline.began_at),
+        "history_archived": timeline.history_archived,
         "ranges": [
             {
                 "first": each.first.name,
@@ -167,7 +231,13 @@ def _timeline(timeline: TimelineWindow) -> dict[str, Any]:
             for each in timeline.ranges
         ],
         "gaps": [
-            {"first": gap.first.name, "last": gap.last.name, "segments": gap.count} for gap in timeline.gaps
+            {
+                "first": gap.first.name,
+                "last": gap.last.name,
+                "segments": gap.count,
+                "stored_twice": gap.stored_twice,
+            }
+            for gap in timeline.gaps
         ],
         "spans": [
             {
@@ -182,8 +252,8 @@ def _timeline(timeline: TimelineWindow) -> dict[str, Any]:
     }
 
 
-def _time(at: datetime | None) -> str | None:
-    return at.isoformat() if at is not None else None
+def _time(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment is not None else None
 
 
 def _text(value: object) -> str | None:

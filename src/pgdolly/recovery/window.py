@@ -10,7 +10,7 @@ from pgdolly.domain.backup import ArchivedSegment, BackupSet, Catalogue, Databas
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.timeline import Fork, TimelineHistory
 from pgdolly.recovery.shelf import Shelf, newest_of_each_repository, shelves_of
-from pgdolly.recovery.wal import WalGap
+from pgdolly.recovery.wal import WalGap, WalPath
 
 # pgBackRest compares whole seconds, and wants the backup's stop strictly before the target.
 _SECOND = timedelta(seconds=1)
@@ -68,11 +68,13 @@ class RecoverableSpan:
 class TimelineWindow:
     """One timeline: its own WAL, and what can be restored along the path to it.
 
-    `began_at` is when its history file was archived. `gaps` are those of the whole path.
+    `began_at` is when its history file was archived; `left_at` is when the parent's WAL that leads to the fork
+    was. After a recovery in place to a point in the past the two lie apart. `gaps` are those of the whole path.
     """
 
     history: TimelineHistory
     began_at: datetime | None
+    left_at: datetime | None
     history_archived: bool
     ranges: tuple[WalRange, ...]
     gaps: tuple[WalGap, ...]
@@ -209,11 +211,25 @@ def _timeline_window(shelf: Shelf, timeline: int) -> TimelineWindow:
     return TimelineWindow(
         history=path.history,
         began_at=shelf.archive.history_archived_at(timeline),
+        left_at=_left_at(shelf, path),
         history_archived=shelf.has_history_file(timeline),
         ranges=tuple(_ranges(shelf.wal.of_timeline.get(timeline, []))),
         gaps=tuple(path.gaps(shelf.archive.duplicates)),
         spans=spans_along(shelf, timeline),
     )
+
+
+def _left_at(shelf: Shelf, path: WalPath) -> datetime | None:
+    if not path.history.forks:
+        return None
+    fork = path.history.forks[-1]
+    number = fork.at.position // path.segment_size
+    # The parent's own file for the fork, where it filled that one too; else the last one before.
+    whole = next(
+        (one for one in shelf.wal.of_timeline.get(fork.parent, []) if one.segment.number == number), None
+    )
+    nearest = whole or path.last_before(number)
+    return nearest.archived_at if nearest is not None else None
 
 
 def _backup_window(shelf: Shelf, backup: BackupSet, newest: int | None) -> BackupWindow:
