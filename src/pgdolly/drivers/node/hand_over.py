@@ -19,26 +19,31 @@ FOREIGN = re.compile(
     r"|synchronous_standby_names|hba_file|ident_file|data_directory|external_pid_file)$",
     re.IGNORECASE,
 )
+# As PostgreSQL reads it: `name = value` or `name value`.
+SETTING = re.compile(r"\s*([\w.]+)\s*(=|\s)")
 SEGMENT = re.compile(r"[0-9A-F]{24}$")
+# Values, and the names of restore points in histories, are in the encoding of their database: they go through as bytes.
+AS_BYTES = {"encoding": "utf-8", "errors": "surrogateescape"}
 
 
 def mend_auto_conf(path, archive):
     """Take out the settings that belong to the source or to the recovery; everything else stays as it is."""
     removed, kept = [], []
     try:
-        with open(path) as handle:
+        with open(path, **AS_BYTES) as handle:
             lines = handle.readlines()
     except FileNotFoundError:
         lines = []
     for line in lines:
-        name = line.partition("=")[0].strip()
+        setting = SETTING.match(line)
+        name = setting[1] if setting else ""
         if FOREIGN.match(name):
             removed.append(name)
         else:
             kept.append(line if line.endswith("\n") else line + "\n")
     if not archive:
         kept.append("archive_mode = 'off'\n")
-    with open(path + ".new", "w") as handle:
+    with open(path + ".new", "w", **AS_BYTES) as handle:
         os.fchmod(handle.fileno(), 0o600)
         handle.writelines(kept)
         handle.flush()
@@ -87,14 +92,14 @@ def main(arguments):
     for timeline in arguments["placeholders"]:
         path = os.path.join(wal, f"{timeline:08X}.history")
         if os.path.exists(path):
-            with open(path) as handle:
+            with open(path, **AS_BYTES) as handle:
                 ours = handle.readline().startswith("# placeholder of pgdolly")
             if ours:
                 os.unlink(path)
     if arguments["cut"]:
         done["cut"] = cut_wal(wal, status, arguments["cut"]["position"], arguments["cut"]["offset"])
     for name, text in arguments["histories"].items():
-        with open(os.path.join(wal, name), "w") as handle:
+        with open(os.path.join(wal, name), "w", **AS_BYTES) as handle:
             os.fchmod(handle.fileno(), 0o600)
             handle.write(text)
     if arguments["histories"]:

@@ -10,7 +10,8 @@ def main(arguments):
     found = {}
     for name in os.listdir(wal):
         if name.endswith(".history"):
-            with open(os.path.join(wal, name)) as handle:
+            # It may hold the name of a restore point, in the encoding of its database.
+            with open(os.path.join(wal, name), encoding="utf-8", errors="surrogateescape") as handle:
                 found[name] = handle.read()
     print(json.dumps(found))
 
