@@ -68,6 +68,11 @@ async def observe(fleet: Fleet, name: str) -> tuple[CleanupFacts, World]:
             next_command=f"pgdolly status {name}",
         )
     shell, instance = world.shell(leader.member), instance_of(leader)
+    try:
+        catalogue = await read_catalogue(shell.run, leader.stanza, config=leader.member.pgbackrest_config)
+    except PgdollyError:
+        catalogue = None  # no stanza yet; what else is wrong with the repository, stanza-create will say
+    # After the catalogue: what a busy leader archives in between would look like another clone's WAL.
     sql = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), pg_current_wal_lsn()"
     [[timeline, lsn]] = await postgres.query(
         shell,
@@ -77,10 +82,6 @@ async def observe(fleet: Fleet, name: str) -> tuple[CleanupFacts, World]:
     histories = await postgres.read_histories(shell, instance)
     number = int(timeline, 16)
     text = histories.get(history_file_name(number), "")
-    try:
-        catalogue = await read_catalogue(shell.run, leader.stanza, config=leader.member.pgbackrest_config)
-    except PgdollyError:
-        catalogue = None  # no stanza yet; what else is wrong with the repository, stanza-create will say
     return (
         CleanupFacts(
             cluster=facts,

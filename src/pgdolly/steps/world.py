@@ -51,9 +51,10 @@ async def wait_for(
         found = await look()
         if found is not None:
             return found
-        if time.monotonic() > until:
+        left = until - time.monotonic()
+        if left <= 0:
             seen = f"; last seen: {describe()}" if describe is not None else ""
             raise DeadlinePassed(
                 f"waited {deadline_seconds:.0f} s for {what}{seen}", where=where, next_command=next_command
             )
-        await asyncio.sleep(poll_seconds)
+        await asyncio.sleep(min(poll_seconds, left))

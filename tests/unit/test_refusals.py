@@ -1,0 +1,402 @@
+"""Why a reset or a clean-up is refused before anything is touched, and what makes a plan stale."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+import pytest
+
+from pgdolly.domain.backup import Archive, ArchivedSegment, Catalogue
+from pgdolly.domain.cluster import Cluster
+from pgdolly.domain.command import Command
+from pgdolly.domain.errors import Refused, StalePlan
+from pgdolly.domain.lsn import LSN, WalSegment
+from pgdolly.domain.timeline import Fork, TimelineHistory
+from pgdolly.drivers import postgres
+from pgdolly.drivers.observation import MemberFacts, RunLock
+from pgdolly.engine.plan import Plan
+from pgdolly.inventory.fleet import Fleet
+from pgdolly.operations import cleanup
+from pgdolly.operations.cleanup import CleanupFacts, colliding_history, has_own_backup, stanza_need
+from pgdolly.operations.request import PitrRequest
+from pgdolly.operations.reset.decide import present_facts
+from pgdolly.operations.reset.observe import ResetFacts
+from pgdolly.operations.reset.refusals import (
+    WAL_RESERVE,
+    lacks_space,
+    refuse_before_choosing,
+    refuse_full,
+    refuse_unfit,
+)
+from pgdolly.operations.running import refuse_stale
+from pgdolly.operations.site import ClusterFacts
+from pgdolly.steps.world import World
+from reset_blueprints import (
+    MEGABYTE,
+    SOURCE_SYSTEM,
+    TARGET_SYSTEM,
+    catalogue,
+    cluster,
+    member_facts,
+    reset_facts,
+    resolved,
+)
+
+REQUEST = PitrRequest(cluster="pg-meta")
+LOCK = RunLock(run_id="20251227-1", controller="bastion", pid=7, operation="reset", began_at="09:00")
+AT = datetime(2025, 12, 27, 9, 30, tzinfo=UTC)
+
+
+def with_member(facts: ResetFacts, number: int, **changed: Any) -> ResetFacts:
+    """The same facts with another member of the target."""
+    members = list(facts.target.members)
+    members[number] = dataclasses.replace(members[number], **changed)
+    return dataclasses.replace(
+        facts, target=dataclasses.replace(facts.target, members=tuple(members)), leader=members[0]
+    )
+
+
+def refused(call: Callable[[], object]) -> Refused:
+    with pytest.raises(Refused) as raised:
+        call()
+    assert raised.value.untouched == "nothing was changed"
+    return raised.value
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("backup", [False, True])
+def test_a_healthy_cluster_is_not_refused(in_place: bool, backup: bool) -> None:
+    facts, request = reset_facts(in_place=in_place), PitrRequest(backup=backup)
+    refuse_before_choosing(facts, request)
+    refuse_unfit(facts, resolved(), request)
+    for member in facts.target.members:
+        refuse_full(member, resolved(), keep=backup)
+
+
+def test_a_member_that_another_run_holds_is_refused_with_what_to_type() -> None:
+    facts = with_member(reset_facts(), 2, lock=LOCK)
+    error = refused(lambda: refuse_before_choosing(facts, REQUEST))
+    assert error.where == "pg-test-3"
+    for word in ("20251227-1", "reset", "09:00", "bastion", "process 7"):
+        assert word in error.what
+    assert error.next_command is not None
+    assert "pgdolly resume 20251227-1" in error.next_command
+    assert "--abandon" in error.next_command
+
+
+def test_a_stanza_that_both_use_is_refused() -> None:
+    """The clone's system identifier is the source's: nothing else would keep its WAL out."""
+    facts = dataclasses.replace(reset_facts(), target_stanza="pg-meta")
+    assert "both use stanza 'pg-meta'" in str(refused(lambda: refuse_before_choosing(facts, REQUEST)))
+
+
+def test_a_directory_of_the_source_is_no_target() -> None:
+    facts = reset_facts()
+    [source] = facts.source.members
+    facts = with_member(
+        facts, 1, member=dataclasses.replace(facts.target.members[1].member, node=source.member.node)
+    )
+    assert "is the same instance as pg-meta-1" in str(refused(lambda: refuse_before_choosing(facts, REQUEST)))
+
+
+def test_in_place_source_and_target_are_the_same_on_purpose() -> None:
+    facts = dataclasses.replace(reset_facts(in_place=True))
+    assert facts.source_stanza == facts.target_stanza
+    refuse_before_choosing(facts, PitrRequest())
+
+
+def test_inventory_and_patroni_have_to_mean_the_same_directory() -> None:
+    facts = with_member(reset_facts(), 1, data_directory=PurePosixPath("/other/data"))
+    error = refused(lambda: refuse_before_choosing(facts, REQUEST))
+    assert "/pg/data" in error.what and "/other/data" in error.what
+    assert error.next_command == "set pg_data of pg-test-2 to /other/data"
+
+
+@pytest.mark.parametrize("backup", [False, True])
+def test_tablespaces_cannot_be_kept_aside(backup: bool) -> None:
+    facts, request = (
+        with_member(reset_facts(), 0, tablespaces=2),
+        PitrRequest(cluster="pg-meta", backup=backup),
+    )
+    if backup:
+        assert "2 tablespaces" in str(refused(lambda: refuse_before_choosing(facts, request)))
+    else:
+        refuse_before_choosing(facts, request)
+
+
+def test_another_major_version_is_refused() -> None:
+    facts = with_member(reset_facts(), 2, postgres_version="17.9")
+    error = refused(lambda: refuse_unfit(facts, resolved(), REQUEST))
+    assert (error.where, "PostgreSQL 17.9 cannot run the data of PostgreSQL 18" in error.what) == (
+        "pg-test-3",
+        True,
+    )
+
+
+def test_a_directory_that_cannot_be_written_is_refused() -> None:
+    facts = with_member(reset_facts(), 1, writable=False)
+    assert "/pg cannot be written by postgres" in str(
+        refused(lambda: refuse_unfit(facts, resolved(), REQUEST))
+    )
+
+
+@pytest.mark.parametrize(
+    ("stanza", "keys", "words"),
+    [
+        ("none", {"archive": True}, "does not exist"),
+        ("other", {"archive": True}, "another system and refuses its WAL [044]"),
+        ("same", {"archive": True}, None),
+        ("none", {"archive": True, "cleanup": True}, None),
+        ("other", {"cleanup": True}, None),
+        ("none", {}, None),
+    ],
+)
+def test_archiving_needs_a_stanza_that_accepts_it(
+    stanza: str, keys: dict[str, Any], words: str | None
+) -> None:
+    systems = {"other": TARGET_SYSTEM, "same": SOURCE_SYSTEM}
+    facts = reset_facts(
+        no_stanza=stanza == "none", stanza=catalogue("pg-test", system=systems.get(stanza, TARGET_SYSTEM))
+    )
+    request = PitrRequest(cluster="pg-meta", **keys)
+    if words is None:
+        refuse_unfit(facts, resolved(), request)
+    else:
+        error = refused(lambda: refuse_unfit(facts, resolved(), request))
+        assert words in error.what
+        assert error.next_command is not None and "--cleanup" in error.next_command
+
+
+NEEDED = resolved().backup.database_size + WAL_RESERVE
+
+
+@pytest.mark.parametrize(
+    ("free", "data", "keep", "fits"),
+    [
+        (NEEDED, 0, False, True),
+        (NEEDED - 1, 0, False, False),
+        (NEEDED - 1, None, False, False),  # not measured yet
+        (NEEDED - 50 * MEGABYTE, 50 * MEGABYTE, False, True),  # the old data makes room
+        (NEEDED - 50 * MEGABYTE, 50 * MEGABYTE, True, False),  # it is kept
+        (NEEDED, 50 * MEGABYTE, True, True),
+    ],
+)
+def test_the_backup_set_and_some_wal_have_to_fit(free: int, data: int | None, keep: bool, fits: bool) -> None:
+    member = member_facts(
+        cluster("pg-test", 1).members[0], system=TARGET_SYSTEM, free_bytes=free, data_bytes=data
+    )
+    assert lacks_space(member, resolved(), keep=keep) is not fits
+    if fits:
+        refuse_full(member, resolved(), keep=keep)
+    else:
+        error = refused(lambda: refuse_full(member, resolved(), keep=keep))
+        assert "406.0 MB needed (150.0 MB of data)" in error.what
+        assert ("which is kept" in error.what) is keep
+
+
+FACTS = reset_facts()
+CHANGES: list[tuple[str, ResetFacts, str]] = [
+    (
+        "leader of pg-test",
+        dataclasses.replace(FACTS, leader=FACTS.target.members[1]),
+        "was pg-test-1, is pg-test-2",
+    ),
+    (
+        "system identifier of pg-test-2",
+        with_member(FACTS, 1, control={**FACTS.leader.control, "Database system identifier": "1"}),
+        f"was {TARGET_SYSTEM}, is 1",
+    ),
+    (
+        "timeline of pg-test-3",
+        with_member(FACTS, 2, control={**FACTS.leader.control, "Latest checkpoint's TimeLineID": "2"}),
+        "was 1, is 2",
+    ),
+    (
+        "timeline of pg-test-3",
+        with_member(
+            FACTS,
+            2,
+            control={"Database system identifier": FACTS.leader.control["Database system identifier"]},
+        ),
+        "was 1, is none",
+    ),
+    ("data directory of pg-test-1", with_member(FACTS, 0, data_directory=PurePosixPath("/x")), "is /x"),
+    (
+        "version of PostgreSQL on pg-test-1",
+        with_member(FACTS, 0, postgres_version="18.2"),
+        "was 18.1, is 18.2",
+    ),
+    (
+        "backup set 20251227-090000F of pg-meta in repo1",
+        dataclasses.replace(FACTS, catalogue=dataclasses.replace(FACTS.catalogue, backups=())),
+        "was there, is gone",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "now", "change"), CHANGES)
+def test_a_plan_is_stale_when_what_it_stands_on_has_changed(name: str, now: ResetFacts, change: str) -> None:
+    plan = Plan(operation="reset", target="pg-test", facts=tuple(present_facts(FACTS).items()))
+    refuse_stale(plan, present_facts(FACTS))
+    with pytest.raises(StalePlan) as raised:
+        refuse_stale(plan, present_facts(now))
+    assert name in raised.value.what
+    assert change in raised.value.what
+    assert raised.value.what.count(" was ") == 1, "nothing else is named"
+    assert raised.value.untouched == "nothing was changed"
+
+
+def test_a_backup_that_came_since_does_not_make_a_plan_stale() -> None:
+    older = dataclasses.replace(FACTS, catalogue=dataclasses.replace(FACTS.catalogue, backups=()))
+    plan = Plan(operation="reset", target="pg-test", facts=tuple(present_facts(older).items()))
+    refuse_stale(plan, present_facts(FACTS))
+
+
+def archive(*names: str, histories: tuple[TimelineHistory, ...] = (), archive_id: str = "18-1") -> Archive:
+    return Archive(
+        archive_id=archive_id,
+        repo_key=1,
+        segments=tuple(
+            ArchivedSegment(segment=WalSegment.parse(name), archived_at=AT, size=1) for name in names
+        ),
+        histories=histories,
+    )
+
+
+HISTORY = TimelineHistory(2, (Fork(1, LSN.parse("0/5000028"), "mine"),))
+
+
+def cleanup_facts(own: Catalogue | None, *, system: int = SOURCE_SYSTEM, **changed: Any) -> CleanupFacts:
+    """pg-test on timeline 2 at 0/7000028."""
+    its = cluster("pg-test", 3)
+    members: list[MemberFacts] = [member_facts(each, system=system) for each in its.members]
+    members[1] = dataclasses.replace(members[1], **changed)
+    return CleanupFacts(
+        cluster=ClusterFacts(cluster=its, members=tuple(members)),
+        leader=members[0],
+        catalogue=own,
+        timeline=2,
+        lsn=LSN.parse("0/7000028"),
+        history=HISTORY,
+    )
+
+
+@pytest.mark.parametrize(
+    ("archived", "system", "collides"),
+    [
+        ((), SOURCE_SYSTEM, None),
+        ((archive("000000020000000000000007"),), SOURCE_SYSTEM, None),
+        ((archive("000000010000000000000009"),), SOURCE_SYSTEM, None),
+        ((archive("000000020000000000000008"),), SOURCE_SYSTEM, "000000020000000000000008 is there"),
+        ((archive("000000020000000000000008"),), TARGET_SYSTEM, None),  # it is upgraded: another folder
+        ((archive("000000020000000000000008", archive_id="18-2"),), SOURCE_SYSTEM, None),
+        ((archive(histories=(HISTORY,)),), SOURCE_SYSTEM, None),
+        (
+            (archive(histories=(TimelineHistory(2, (Fork(1, LSN.parse("0/5000028"), "its"),)),)),),
+            SOURCE_SYSTEM,
+            None,  # the reason is only words
+        ),
+        (
+            (archive(histories=(TimelineHistory(2, (Fork(1, LSN.parse("0/6000000"), "mine"),)),)),),
+            SOURCE_SYSTEM,
+            "00000002.history tells of another fork",
+        ),
+        (
+            (archive(), archive("000000020000000000000009")),
+            SOURCE_SYSTEM,
+            "is there",
+        ),  # in the other repository
+    ],
+)
+def test_wal_of_another_clone_is_found_in_the_archive(
+    archived: tuple[Archive, ...], system: int, collides: str | None
+) -> None:
+    facts = cleanup_facts(catalogue("pg-test", system=SOURCE_SYSTEM, archives=archived), system=system)
+    found = colliding_history(facts)
+    if collides is None:
+        assert found is None
+        cleanup.refuse(facts)
+    else:
+        assert found is not None and collides in found
+        assert "[045]" in refused(lambda: cleanup.refuse(facts)).what
+
+
+def test_a_clean_up_waits_for_no_run_and_starts_no_stopped_pgbackrest() -> None:
+    own = catalogue("pg-test", system=SOURCE_SYSTEM)
+    assert "20251227-1" in refused(lambda: cleanup.refuse(cleanup_facts(own, lock=LOCK))).what
+    error = refused(lambda: cleanup.refuse(cleanup_facts(own, stop_files=("/tmp/pgbackrest/all.stop",))))
+    assert (error.where, error.next_command) == (
+        "pg-test-2",
+        "pgbackrest --stanza=pg-test start, on pg-test-2",
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "need"),
+    [
+        (None, "create"),
+        (catalogue("pg-test", system=TARGET_SYSTEM), "upgrade"),
+        (catalogue("pg-test", system=SOURCE_SYSTEM), "nothing"),
+    ],
+)
+def test_what_a_stanza_needs(own: Catalogue | None, need: str) -> None:
+    assert stanza_need(cleanup_facts(own)) == need
+
+
+def test_a_backup_of_a_former_timeline_is_not_the_clones_own() -> None:
+    own = catalogue("pg-test", system=SOURCE_SYSTEM)
+    assert not has_own_backup(cleanup_facts(own))
+    [former] = own.backups
+    segment = WalSegment.parse("000000020000000000000006")
+    mine = dataclasses.replace(former, start_segment=segment, stop_segment=segment)
+    assert has_own_backup(cleanup_facts(dataclasses.replace(own, backups=(former, mine))))
+    broken = dataclasses.replace(mine, error=True)
+    assert not has_own_backup(cleanup_facts(dataclasses.replace(own, backups=(broken,))))
+    assert not has_own_backup(cleanup_facts(dataclasses.replace(own, backups=(mine,)), system=TARGET_SYSTEM))
+
+
+def test_a_leader_that_goes_on_archiving_does_not_collide_with_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It fills and archives two segments while it is being looked at: its position is asked for last."""
+    position = LSN.parse("0/7000028")
+    archived = [WalSegment.holding(2, position).name]
+
+    def time_passes() -> None:
+        nonlocal position
+        archived.append(WalSegment.holding(2, position).name)
+        position = WalSegment.holding(2, position).end
+
+    async def observe_cluster(world: World, its: Cluster) -> ClusterFacts:
+        time_passes()
+        return cleanup_facts(None).cluster
+
+    async def query(*_: Any, **__: Any) -> list[list[str]]:
+        time_passes()
+        return [["00000002", str(position)]]
+
+    async def read_catalogue(*_: Any, **__: Any) -> Catalogue:
+        time_passes()
+        return catalogue("pg-test", system=SOURCE_SYSTEM, archives=(archive(*archived),))
+
+    async def read_histories(*_: Any) -> dict[str, str]:
+        time_passes()
+        return {"00000002.history": "1\t0/5000028\tmine\n"}
+
+    async def public_sql_command(*_: Any) -> Command:
+        return Command(argv=("psql",))
+
+    monkeypatch.setattr(cleanup, "observe_cluster", observe_cluster)
+    monkeypatch.setattr(cleanup, "read_catalogue", read_catalogue)
+    monkeypatch.setattr(postgres, "query", query)
+    monkeypatch.setattr(postgres, "read_histories", read_histories)
+    monkeypatch.setattr(postgres, "public_sql_command", public_sql_command)
+    its = cluster("pg-test", 3)
+    facts, _ = asyncio.run(cleanup.observe(Fleet({"pg-test": its}, "pigsty.yml"), "pg-test"))
+    assert facts.catalogue is not None and facts.catalogue.archives[0].segments
+    cleanup.refuse(facts)
