@@ -12,6 +12,7 @@ from pgdolly.domain.timeline import TimelineHistory, history_file_name
 from pgdolly.drivers import patroni, postgres
 from pgdolly.drivers.postgres import Instance, RecoveryState
 from pgdolly.engine.step import Effect, StepCheck, StepState
+from pgdolly.steps.recover import Recover
 from pgdolly.steps.world import StepContext, wait_for
 from pgdolly.transport.shell import run_checked
 
@@ -28,9 +29,12 @@ class PromoteLeader:
     kind: ClassVar[str] = "promote_leader"
     effect: ClassVar[Effect] = Effect.CHANGE
 
-    instance: Instance
-    timeline: int  # the one that was recovered along
+    recover: Recover
     replicas: tuple[str, ...] = ()
+
+    @property
+    def instance(self) -> Instance:
+        return self.recover.instance
 
     def title(self) -> str:
         return "promote it at the target"
@@ -50,7 +54,7 @@ class PromoteLeader:
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
         shell, member = context.world.shell(self.instance.member), self.instance.member
         self._compare(context)
-        state = await self._state(context)
+        state = await self.recover.stand_again(context)
         if not state.promoted:
             if not state.paused:
                 raise Refused(
@@ -103,7 +107,11 @@ class SetRoles:
     kind: ClassVar[str] = "set_roles"
     effect: ClassVar[Effect] = Effect.CHANGE
 
-    instance: Instance
+    recover: Recover
+
+    @property
+    def instance(self) -> Instance:
+        return self.recover.instance
 
     def title(self) -> str:
         return "set the passwords of Patroni's roles"
@@ -115,6 +123,7 @@ class SetRoles:
         return StepCheck(StepState.PENDING)
 
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
+        await self.recover.stand_again(context)
         await run_checked(
             context.world.shell(self.instance.member),
             self.commands()[0],

@@ -125,12 +125,23 @@ class Recover:
                 )
             await asyncio.sleep(POLL_SECONDS)
 
+    async def stand_again(self, context: StepContext) -> RecoveryState:
+        """How the recovered server is now, started again if it went down since: its node's failure, say."""
+        shell = context.world.shell(self.instance.member)
+        state = await postgres.recovery_state(shell, self.instance)
+        if state.running:
+            return state
+        context.note(f"the recovered server of {self.instance.member.name} was down and is started again")
+        await run_checked(shell, postgres.rotate_log_command(self.instance))
+        await self.apply(context)
+        return await postgres.recovery_state(shell, self.instance)
+
     def _reached(self, state: RecoveryState) -> bool:
         match self.mode:
             case "pause":
-                # promoted: a run that was killed after its promotion is asked for this step no more, but
-                # an administrator may have resumed the replay by hand.
-                return state.stopped is not None and (state.paused or state.promoted)
+                # promoted: the server went down after its promotion and was started again. With a target and its
+                # recovery.signal, PostgreSQL does not promote before the target: it ends with FATAL.
+                return state.promoted or (state.stopped is not None and state.paused)
             case "shutdown":
                 return (
                     state.stopped is not None
@@ -194,7 +205,11 @@ class HoldReplica:
     kind: ClassVar[str] = "hold_replica"
     effect: ClassVar[Effect] = Effect.CHANGE
 
-    instance: Instance
+    recover: Recover
+
+    @property
+    def instance(self) -> Instance:
+        return self.recover.instance
 
     def title(self) -> str:
         return "stop it where the leader left the old timeline"
@@ -212,6 +227,7 @@ class HoldReplica:
         shell = context.world.shell(self.instance.member)
         fork = LSN.parse(context.result_of("promote_leader")["fork"])
         seen, since = "", time.monotonic()
+        await self.recover.stand_again(context)
         while True:
             state = await postgres.recovery_state(shell, self.instance)
             if not state.running:

@@ -155,10 +155,10 @@ def _leader_again(blueprint: ResetBlueprint) -> Lane:
 
 
 def _finish(blueprint: ResetBlueprint) -> list[Stage]:
-    leader = blueprint.leader
+    leader, endless = blueprint.leader, blueprint.target.type is TargetType.DEFAULT
+    recovered = _recover_step(blueprint, leader, "end" if endless else "pause")
     promote = PromoteLeader(
-        instance=leader.instance,
-        timeline=blueprint.resolved.timeline,
+        recover=recovered,
         replicas=tuple(replica.member.name for replica in blueprint.replicas),
     )
     if blueprint.beside:
@@ -166,12 +166,13 @@ def _finish(blueprint: ResetBlueprint) -> list[Stage]:
     stages = [
         Stage(
             "promote the leader",
-            (_lane(leader, promote, SetRoles(instance=leader.instance)),),
+            (_lane(leader, promote, SetRoles(recover=recovered)),),
         )
     ]
-    if blueprint.target.type is TargetType.DEFAULT and blueprint.replicas:
+    if endless and blueprint.replicas:
         lanes = tuple(
-            _lane(replica, HoldReplica(instance=replica.instance)) for replica in blueprint.replicas
+            _lane(replica, HoldReplica(recover=_recover_step(blueprint, replica, "wait")))
+            for replica in blueprint.replicas
         )
         stages.append(Stage("stop the replicas at the same point", lanes))
     handover: list[Step] = [
