@@ -257,7 +257,10 @@ def hand_over_command(
                 instance.member.work_directory / "spool",
             ],
             "histories": histories or {},
-            "cut": {"position": cut_at[0].position_name, "offset": cut_at[1].position - cut_at[0].start.position}
+            "cut": {
+                "position": cut_at[0].position_name,
+                "offset": cut_at[1].position - cut_at[0].start.position,
+            }
             if cut_at
             else None,
         },
