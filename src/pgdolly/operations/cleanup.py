@@ -16,8 +16,8 @@ from pgdolly.engine.plan import Lane, Plan, Stage
 from pgdolly.engine.record import RunRecord
 from pgdolly.engine.step import Step
 from pgdolly.inventory.fleet import Fleet
+from pgdolly.operations.locking import held
 from pgdolly.operations.request import NOTHING
-from pgdolly.operations.reset.refusals import locked
 from pgdolly.operations.running import carry_out
 from pgdolly.operations.site import ClusterFacts, instance_of, observe_cluster, world_of
 from pgdolly.steps.stanza import CheckStanza, EnableArchiving, MendStanza, TakeBackup
@@ -99,7 +99,7 @@ def refuse(facts: CleanupFacts) -> None:
     """:raises Refused: if the stanza cannot be made to take this cluster's WAL by an upgrade."""
     for member in facts.cluster.members:
         if member.lock is not None:
-            raise locked(facts.cluster.cluster.name, member)
+            raise held(facts.cluster.cluster.name, member.member.name, member.lock)
         if member.stop_files:
             raise Refused(
                 f"pgBackRest is stopped there: {', '.join(member.stop_files)}",

@@ -12,6 +12,7 @@ from pgdolly.domain.cluster import Member
 from pgdolly.domain.command import Command
 from pgdolly.domain.errors import Refused
 from pgdolly.drivers.node_program import node_program, run_node_program
+from pgdolly.drivers.observation import RunLock
 from pgdolly.steps.world import World
 
 
@@ -21,6 +22,17 @@ def _lock_command(member: Member, action: str, run_id: str, holder: dict[str, ob
         "lock",
         {"work_directory": member.work_directory, "action": action, "run_id": run_id, "holder": holder},
         f"{action} the run lock on {member.name}",
+    )
+
+
+def held(cluster: str, member: str, lock: RunLock) -> Refused:
+    """The refusal for a member that another run holds."""
+    return Refused(
+        f"run {lock.run_id} ({lock.operation}, begun {lock.began_at} on {lock.controller}, process {lock.pid}) "
+        f"is under way on {cluster} or was interrupted",
+        where=member,
+        untouched="nothing was changed",
+        next_command=f"pgdolly resume {lock.run_id}, or to give it up: pgdolly resume {lock.run_id} --abandon",
     )
 
 
@@ -43,14 +55,7 @@ async def take_locks(world: World, members: Sequence[Member], *, run_id: str, op
         found = answer["holder"]
         if found is not None and found["run_id"] != run_id:
             await release_locks(world, taken, run_id=run_id)
-            raise Refused(
-                f"run {found['run_id']} ({found.get('operation')}, begun {found.get('began_at')} "
-                f"on {found.get('controller')}) is under way on {member.cluster} or was interrupted",
-                where=member.name,
-                untouched="nothing was changed",
-                next_command=f"pgdolly resume {found['run_id']}, "
-                f"or to give it up: pgdolly resume {found['run_id']} --abandon",
-            )
+            raise held(member.cluster, member.name, RunLock(**found))
         taken.append(member)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pgdolly.domain.errors import Refused
 from pgdolly.drivers.observation import MemberFacts
+from pgdolly.operations.locking import held
 from pgdolly.operations.request import NOTHING, PitrRequest
 from pgdolly.operations.reset.observe import ResetFacts
 from pgdolly.recovery.select import ResolvedRecovery
@@ -19,7 +20,7 @@ def refuse_before_choosing(facts: ResetFacts, request: PitrRequest) -> None:
     target = facts.target.cluster.name
     for member in facts.target.members:
         if member.lock is not None:
-            raise locked(target, member)
+            raise held(target, member.member.name, member.lock)
     if not facts.in_place:
         _refuse_shared(facts)
     for member in facts.target.members:
@@ -61,19 +62,6 @@ def _refuse_shared(facts: ResetFacts) -> None:
                 where=facts.target.cluster.name,
                 untouched=NOTHING,
             )
-
-
-def locked(target: str, member: MemberFacts) -> Refused:
-    """The refusal for a member that another run holds."""
-    lock = member.lock
-    assert lock is not None
-    return Refused(
-        f"run {lock.run_id} ({lock.operation}, begun {lock.began_at} on {lock.controller}, process {lock.pid}) "
-        f"is under way on {target} or was interrupted",
-        where=member.member.name,
-        untouched=NOTHING,
-        next_command=f"pgdolly resume {lock.run_id}, or to give it up: pgdolly resume {lock.run_id} --abandon",
-    )
 
 
 def refuse_unfit(facts: ResetFacts, resolved: ResolvedRecovery, request: PitrRequest) -> None:
