@@ -172,3 +172,16 @@ def test_what_is_not_installed_is_said_so() -> None:
 def test_an_account_that_is_not_there_is_named() -> None:
     with pytest.raises(Unreachable, match="no account nobody-at-all"):
         asyncio.run(LocalShell("here", "nobody-at-all").run(Command(argv=("true",))))
+
+
+def test_the_administrators_own_settings_do_not_reach_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is started here would hand PGBACKREST_STANZA on to its archive command."""
+    monkeypatch.setenv("PGHOST", "elsewhere")
+    monkeypatch.setenv("PGBACKREST_STANZA", "pg-meta")
+    monkeypatch.setenv("PATRONI_SCOPE", "pg-meta")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    shell = LocalShell("here", ME)
+    completed = asyncio.run(shell.run(Command(argv=("env",), run_as="login")))
+    names = {line.partition("=")[0] for line in completed.stdout.splitlines()}
+    assert "LC_ALL" in names
+    assert not [name for name in names if name.startswith(("PG", "PATRONI"))]

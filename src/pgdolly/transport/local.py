@@ -55,6 +55,7 @@ class LocalShell:
                 stdin=asyncio.subprocess.PIPE if command.stdin is not None else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
+                env=_environment(),
                 cwd="/",  # the caller's directory may be closed to the other user
                 start_new_session=True,  # Ctrl-C is for pgdolly, which decides what to do with a running command
             )
@@ -100,3 +101,12 @@ async def _end(process: asyncio.subprocess.Process) -> None:
                 await kill.wait()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(process.wait(), END_SECONDS)
+
+
+def _environment() -> dict[str, str]:
+    """The administrator's environment without what steers PostgreSQL's, pgBackRest's and Patroni's programs.
+
+    PGHOST, PGOPTIONS, PGBACKREST_STANZA and the like are meant for the administrator's own shell; a server that is
+    started here would even hand them on to its archive command.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PATRONI"))}

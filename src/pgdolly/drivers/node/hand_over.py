@@ -108,6 +108,9 @@ def main(arguments):
     # the recovery fetched ahead of replay is of no use any more. An archive-get that is just ending may still write.
     for spool in arguments["spool_directories"]:
         shutil.rmtree(spool, ignore_errors=True)
+        acknowledged = os.path.join(spool, "out")
+        if os.path.isdir(acknowledged) and os.listdir(acknowledged):
+            sys.exit(f"could not empty {acknowledged}: archive-push would take its acknowledgements for new WAL's")
     print(json.dumps(done))
 
 
