@@ -14,7 +14,7 @@ import pytest
 from pgdolly.domain.backup import Archive, ArchivedSegment, Catalogue
 from pgdolly.domain.cluster import Cluster
 from pgdolly.domain.command import Command
-from pgdolly.domain.errors import Refused, StalePlan
+from pgdolly.domain.errors import InvalidInput, Refused, StalePlan
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.timeline import Fork, TimelineHistory
 from pgdolly.drivers import postgres
@@ -31,6 +31,7 @@ from pgdolly.operations.reset.refusals import (
     lacks_space,
     refuse_before_choosing,
     refuse_full,
+    refuse_odd_path,
     refuse_unfit,
 )
 from pgdolly.operations.running import refuse_stale
@@ -127,6 +128,15 @@ def test_tablespaces_cannot_be_kept_aside(backup: bool) -> None:
         assert "2 tablespaces" in str(refused(lambda: refuse_before_choosing(facts, request)))
     else:
         refuse_before_choosing(facts, request)
+
+
+@pytest.mark.parametrize("path", ["/pg/my data", "/pg/data'", "/pg/$HOME", "/pg/données"])
+def test_a_path_that_would_have_to_be_quoted_twice_is_refused(path: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        refuse_odd_path(PurePosixPath(path), "pg-test-1")
+    assert "restore_command" in caught.value.what
+    assert caught.value.untouched == "nothing was changed"
+    refuse_odd_path(PurePosixPath("/var/lib/postgresql/15/main-2_a.b"), "pg-test-1")
 
 
 def test_another_major_version_is_refused() -> None:

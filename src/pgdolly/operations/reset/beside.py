@@ -9,7 +9,7 @@ from pgdolly.domain.errors import InvalidInput, Refused
 from pgdolly.drivers.observation import observe_member
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.reset.observe import ResetFacts
-from pgdolly.operations.reset.refusals import refuse_full
+from pgdolly.operations.reset.refusals import refuse_full, refuse_odd_path
 from pgdolly.recovery.select import ResolvedRecovery
 from pgdolly.steps.world import World
 
@@ -20,6 +20,7 @@ async def refuse_beside(
     """:raises InvalidInput, Refused: if the directory is a member's own, is in use, or is too small."""
     if not data.is_absolute():
         raise InvalidInput(f"data {str(data)!r} is not an absolute path", untouched=NOTHING)
+    refuse_odd_path(data, "data")
     node = facts.leader.member.node.address
     for member in (*facts.target.members, *facts.source.members):
         if member.member.node.address != node:

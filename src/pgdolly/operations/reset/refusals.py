@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pgdolly.domain.errors import Refused
+import re
+from pathlib import PurePosixPath
+
+from pgdolly.domain.errors import InvalidInput, Refused
 from pgdolly.drivers.observation import MemberFacts
 from pgdolly.operations.locking import held
 from pgdolly.operations.request import NOTHING, PitrRequest
 from pgdolly.operations.reset.observe import ResetFacts
 from pgdolly.recovery.select import ResolvedRecovery
 
+_PLAIN_PATH = re.compile(r"[\w./@+=:,-]+", re.ASCII)
 WAL_RESERVE = 256 * 1024 * 1024  # bytes: a recovery keeps some segments beside the data
 
 
@@ -32,6 +36,9 @@ def refuse_before_choosing(facts: ResetFacts, request: PitrRequest) -> None:
                 untouched=NOTHING,
                 next_command=f"set pg_data of {member.member.name} to {member.data_directory}",
             )
+        for path in (member.data_directory, member.member.pgbackrest_config):
+            if path is not None:
+                refuse_odd_path(path, member.member.name)
         if request.backup and member.tablespaces:
             raise Refused(
                 f"backup keeps the data directory aside, but {member.tablespaces} tablespaces lie elsewhere "
@@ -40,6 +47,20 @@ def refuse_before_choosing(facts: ResetFacts, request: PitrRequest) -> None:
                 untouched=NOTHING,
                 next_command="take a backup first: pg-backup full",
             )
+
+
+def refuse_odd_path(path: PurePosixPath, where: str) -> None:
+    """A path stands in restore_command, inside postgresql.auto.conf: two kinds of quoting that nobody escapes.
+
+    :raises InvalidInput: if a shell or PostgreSQL could read it otherwise than as it is.
+    """
+    if not _PLAIN_PATH.fullmatch(str(path)):
+        raise InvalidInput(
+            f"path {str(path)!r} has characters that would have to be quoted in restore_command",
+            where=where,
+            untouched=NOTHING,
+            next_command="use letters, digits and ._/@+=:,-",
+        )
 
 
 def _refuse_shared(facts: ResetFacts) -> None:
