@@ -41,6 +41,7 @@ from reset_blueprints import cluster
 
 CLEANUP = "pgdolly cleanup pg-test"
 EDIT = "/opt/bin/patronictl -c /etc/patroni/patroni.yml edit-config pg-test"
+RENAME = r"sed -i 's/^\[{old}\(:.*\)\?\]/[{new}\1]/' /etc/pgbackrest/pgbackrest.conf"
 RESET_MODE = "psql -c 'ALTER SYSTEM RESET archive_mode' -c 'SELECT pg_reload_conf()'"
 FAILED = ArchiverState(
     last_archived="000000020000000000000009",
@@ -113,15 +114,16 @@ CASES = {
         [("/opt/bin/patronictl -c /etc/patroni/patroni.yml restart pg-test pg-test-2 --force", "pg-test-2")],
     ),
     "stanza_differs": Case(
-        facts(look(members={3: {"stanza": "pg-other"}}, servers={3: server("pg-other", leads=False)})),
-        ("pg-test-1", "pg-test-2", "pg-test-3"),
+        facts(look(members={3: {"stanza": "pg-other"}})),
+        ("pg-test-3",),
         ("'pg-other' on pg-test-3",),
-        [
-            (
-                "edit /etc/pgbackrest/pgbackrest.conf: one section with pg1-path, of one name on every member",
-                None,
-            )
-        ],
+        [(RENAME.format(old="pg-other", new="pg-test"), "pg-test-3")],
+    ),
+    "stanza_differs: from archive_command": Case(
+        facts(look(members={number: {"stanza": "pg-other"} for number in (1, 2, 3)})),
+        ("pg-test-1", "pg-test-2", "pg-test-3"),
+        ("archive_command pushes into 'pg-test'",),
+        [(RENAME.format(old="pg-other", new="pg-test"), f"pg-test-{number}") for number in (1, 2, 3)],
     ),
     "archive_off: kept on the replicas": Case(
         facts(
@@ -449,11 +451,15 @@ CASES = {
         "warning",
     ),
     "stanza_shared": Case(
-        facts(neighbours=(Neighbour(look=look("pg-meta", 1), same_stanza=True),)),
+        facts(
+            neighbours=(
+                Neighbour(look=look("pg-meta", 1, members={1: {"stanza": "pg-test"}}), same_stanza=True),
+            )
+        ),
         ("pg-test", "pg-meta"),
         ("both clusters use stanza 'pg-test'",),
         [
-            ("edit /etc/pgbackrest/pgbackrest.conf: rename section [pg-test] to [pg-meta]", "pg-meta-1"),
+            (RENAME.format(old="pg-test", new="pg-meta"), "pg-meta-1"),
             ("pgdolly check pg-meta", None),
         ],
     ),
@@ -654,6 +660,10 @@ def test_each_repository_has_its_own_present_system() -> None:
     finding = only(facts(stanza=dataclasses.replace(WORKING, systems=systems)))
     assert finding.code == "stanza_other_system"
     assert "in repo2" in finding.what
+
+
+def test_a_new_stanza_need_not_hold_what_was_archived_before_it() -> None:
+    assert codes(facts(stanza=catalogue(archive=archive(segments=())))) == ["no_backup"]
 
 
 def test_one_repository_of_two_lacks_the_wal() -> None:

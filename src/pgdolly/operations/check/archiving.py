@@ -14,12 +14,11 @@ from typing import TypeVar
 
 from pgdolly.drivers.server_state import ServerState
 from pgdolly.operations.check.finding import Cure, Finding, error
-from pgdolly.operations.check.members import patronictl
+from pgdolly.operations.check.members import STANZA_OPTION, patronictl, pushed_stanza
 from pgdolly.operations.check.observe import CheckFacts
 from pgdolly.operations.look import MemberLook
 
 Key = TypeVar("Key")
-_STANZA = re.compile(r"--stanza[= ]['\"]?([^\s'\"]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +44,6 @@ def archiving_findings(facts: CheckFacts) -> Iterator[Finding]:
     yield from _archiver(facts)
 
 
-def pushed_stanza(archive_command: str) -> str | None:
-    """The stanza that an archive_command names, if it names one."""
-    found = _STANZA.search(archive_command)
-    return found[1] if found is not None else None
-
-
 def _servers(facts: CheckFacts) -> list[_Server]:
     return [
         _Server(look, look.server)
@@ -65,7 +58,10 @@ def foreign_command_findings(facts: CheckFacts) -> Iterator[Finding]:
         [
             server
             for server in _servers(facts)
-            if pushed_stanza(server.state.archive_command.value) not in (None, server.look.facts.stanza)
+            # One that is named after the cluster is its own, whatever pgBackRest's configuration says: the cure
+            # would make it push into the other's. That is a finding of its own, stanza_differs.
+            if pushed_stanza(server.state.archive_command.value)
+            not in (None, server.look.facts.stanza, facts.name)
         ],
         lambda server: (server.state.archive_command.value, server.state.archive_command.by_alter_system),
     )
@@ -78,7 +74,7 @@ def foreign_command_findings(facts: CheckFacts) -> Iterator[Finding]:
             f"archive_command pushes into stanza {stanza!r}, which is another cluster's, not into {own!r}: {command}"
             + ("" if active else " (archive_mode is off as yet; do not turn it on)"),
             *_set_command(
-                facts, group, _STANZA.sub(f"--stanza={own}", command), by_alter_system=by_alter_system
+                facts, group, STANZA_OPTION.sub(f"--stanza={own}", command), by_alter_system=by_alter_system
             ),
         )
 

@@ -142,6 +142,8 @@ def _arrival(facts: CheckFacts, present: PresentShelf) -> Iterator[Finding]:
         return
     segment = server.archiver.last_segment(facts.leader.facts.segment_size)
     held = present.shelf.wal.of_timeline
+    if not held:
+        return  # a new stanza: what was archived before it went into the one that was deleted
     if segment is None or any(a.segment == segment for a in held.get(segment.timeline, [])):
         return
     if segment in present.shelf.archive.duplicates:

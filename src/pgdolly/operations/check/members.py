@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -11,6 +12,8 @@ from pgdolly.drivers import services
 from pgdolly.operations.check.finding import Cure, Finding, error
 from pgdolly.operations.check.observe import CheckFacts
 from pgdolly.operations.look import MemberLook
+
+STANZA_OPTION = re.compile(r"--stanza[= ]['\"]?([^\s'\"]+)")
 
 
 def run_findings(facts: CheckFacts) -> Iterator[Finding]:
@@ -104,14 +107,39 @@ def _start(member: Member) -> Cure:
 
 
 def _stanza_names(facts: CheckFacts) -> Iterator[Finding]:
+    """Members' pgBackRest configurations that name another stanza than the rest, or than archive_command does."""
     names = {look.name: look.facts.stanza for look in facts.look.members}
     if len(set(names.values())) > 1:
         listed = ", ".join(f"{stanza!r} on {member}" for member, stanza in names.items())
-        member = next(iter(facts.look.members)).facts.member
-        config = member.pgbackrest_config or "/etc/pgbackrest/pgbackrest.conf"
-        yield error(
-            "stanza_differs",
-            tuple(names),
-            f"the members' pgBackRest configurations name different stanzas: {listed}",
-            Cure(command=f"edit {config}: one section with pg1-path, of one name on every member"),
+        what = f"the members' pgBackRest configurations name different stanzas: {listed}"
+    else:
+        commands = {
+            look.server.archive_command.value for look in facts.look.members if look.server is not None
+        }
+        if facts.name in names.values() or facts.name not in {pushed_stanza(command) for command in commands}:
+            return
+        what = (
+            f"pgBackRest's configuration names stanza {facts.stanza.name!r}, archive_command pushes into "
+            f"{facts.name!r}"
         )
+    wrong = [look for look in facts.look.members if look.facts.stanza != facts.name]
+    yield error(
+        "stanza_differs",
+        tuple(look.name for look in wrong),
+        what,
+        *(rename_stanza(look, facts.name) for look in wrong),
+    )
+
+
+def rename_stanza(look: MemberLook, name: str) -> Cure:
+    """The sections of a member's stanza in pgBackRest's configuration get another name."""
+    config = look.facts.member.pgbackrest_config or "/etc/pgbackrest/pgbackrest.conf"
+    return Cure(
+        command=f"sed -i 's/^\\[{look.facts.stanza}\\(:.*\\)\\?\\]/[{name}\\1]/' {config}", on=look.name
+    )
+
+
+def pushed_stanza(archive_command: str) -> str | None:
+    """The stanza that an archive_command names, if it names one."""
+    found = STANZA_OPTION.search(archive_command)
+    return found[1] if found is not None else None

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pgdolly.operations.check.archiving import pushed_stanza
 from pgdolly.operations.check.finding import Cure, Finding, error, warning
+from pgdolly.operations.check.members import pushed_stanza, rename_stanza
 from pgdolly.operations.check.observe import CheckFacts, Neighbour
 
 
@@ -22,18 +22,15 @@ def neighbour_findings(facts: CheckFacts) -> Iterator[Finding]:
 
 
 def _shared(facts: CheckFacts, neighbour: Neighbour) -> Finding:
-    other = neighbour.look.members[0].facts.member
-    config = other.pgbackrest_config or "/etc/pgbackrest/pgbackrest.conf"
+    """The cluster that the stanza is not named after gets one of its own name."""
+    stanza = facts.stanza.name
+    wrong = neighbour.look if neighbour.look.name != stanza else facts.look
     return error(
         "stanza_shared",
         (facts.name, neighbour.look.name),
-        f"both clusters use stanza {facts.stanza.name!r} of one repository: each one's WAL and backups are taken "
-        "for the other's",
-        Cure(
-            command=f"edit {config}: rename section [{facts.stanza.name}] to [{neighbour.look.name}]",
-            on=other.name,
-        ),
-        Cure(command=f"pgdolly check {neighbour.look.name}"),
+        f"both clusters use stanza {stanza!r} of one repository: each one's WAL and backups are taken for the other's",
+        *(rename_stanza(member, wrong.name) for member in wrong.members),
+        Cure(command=f"pgdolly check {wrong.name}"),
     )
 
 
