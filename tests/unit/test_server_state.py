@@ -98,6 +98,13 @@ def test_what_no_file_sets_is_the_default_or_the_command_lines() -> None:
     assert removed.archive_mode_written == Written(value="off")
 
 
+@pytest.mark.parametrize(
+    ("word", "mode"), [("False", "off"), ("'no'", "off"), ("TRUE", "on"), ("always", "always")]
+)
+def test_every_word_for_archive_mode(word: str, mode: str) -> None:
+    assert parsed(written=[["archive_mode", word, CONF]]).archive_mode_written.value == mode
+
+
 @pytest.mark.parametrize("answer", ["", "psql: error", "{}", '{"settings": {}}'])
 def test_another_answer(answer: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):

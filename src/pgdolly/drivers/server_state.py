@@ -6,7 +6,7 @@ Source: PostgreSQL, pg_settings, pg_file_settings, pg_stat_archiver, pg_ls_archi
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -41,6 +41,15 @@ ARCHIVE_COMMAND_WRITTEN = (
     "SELECT coalesce((SELECT setting FROM pg_file_settings WHERE name = 'archive_command' "
     "ORDER BY seqno DESC LIMIT 1), current_setting('archive_command'))"
 )
+
+
+def archive_mode_of(text: str) -> str:
+    """`on`, `off` or `always`, whichever word a file has for it: Patroni makes `False` of `off`.
+
+    Source: PostgreSQL, xlog.c, archive_mode_options.
+    """
+    word = text.strip().strip("'").lower()
+    return {"true": "on", "yes": "on", "1": "on", "false": "off", "no": "off", "0": "off"}.get(word, word)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +144,7 @@ def parse_server_state(text: str, data_directory: PurePosixPath) -> ServerState:
     command, command_file, _ = settings["archive_command"]
     if command == _ARCHIVE_COMMAND_HIDDEN:
         command, command_file = "", None
+    mode_written = _last_written(found, "archive_mode")
     return ServerState(
         in_recovery=found["recovering"],
         system_identifier=int(found["system"]),
@@ -142,8 +152,9 @@ def parse_server_state(text: str, data_directory: PurePosixPath) -> ServerState:
         lsn=LSN.parse(found["lsn"]) if found["lsn"] else None,
         archive_mode=mode,
         # No file sets it: it will be PostgreSQL's default, unless the command line sets it, as it does now.
-        archive_mode_written=_last_written(found, "archive_mode")
-        or Written(value="off" if mode_file else mode),
+        archive_mode_written=replace(mode_written, value=archive_mode_of(mode_written.value))
+        if mode_written is not None
+        else Written(value="off" if mode_file else mode),
         archive_mode_pending=pending,
         archive_command=_last_written(found, "archive_command")
         or Written(value=command, file=PurePosixPath(command_file) if command_file else None),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pgdolly.drivers.server_state import ServerState
+from pgdolly.drivers.server_state import ServerState, archive_mode_of
 from pgdolly.operations.check.finding import Cure, Finding, error
 from pgdolly.operations.check.members import STANZA_OPTION, patronictl, pushed_stanza
 from pgdolly.operations.check.observe import CheckFacts
@@ -189,7 +189,9 @@ def _down_and_off(facts: CheckFacts) -> Iterator[Finding]:
     off = tuple(
         look.name
         for look in facts.look.members
-        if look.server is None and not look.private and look.facts.archive_mode_kept == "off"
+        if look.server is None
+        and not look.private
+        and archive_mode_of(look.facts.archive_mode_kept or "on") == "off"
     )
     if off:
         yield error(
