@@ -24,7 +24,9 @@ from pgdolly.cli.common import (
 @yes_option
 @output_option
 @inventory_option
-def cleanup(cluster: str, no_backup: bool, check: bool, yes: bool, output: str, inventory: str | None) -> None:
+def cleanup(
+    cluster: str, no_backup: bool, check: bool, yes: bool, output: str, inventory: str | None
+) -> None:
     """Give CLUSTER a working backup history after a recovery.
 
     Upgrades (or creates) its stanza, turns archiving on on every member with a rolling restart, checks that WAL

@@ -68,7 +68,9 @@ def reset(
     """
     from pgdolly.operations.request import parse_request
 
-    given = {key: value for key, value in keys.items() if value not in (None, (), False)}
+    given = {
+        key: value for key, value in keys.items() if value is not None and value is not False and value != ()
+    }
     if immediate:
         given["type"] = "immediate"
     if "link_map" in given:

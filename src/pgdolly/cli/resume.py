@@ -37,7 +37,9 @@ def resume(run: str, abandon: bool, output: str, inventory: str | None, **keys: 
 
     record = find_run(runs_directory(), run)
     fleet = load_fleet(inventory or record.request.get("inventory"))
-    given = {key: value for key, value in keys.items() if value not in (None, False)}
+    given = {
+        key: value for key, value in keys.items() if value is not None and value is not False and value != ()
+    }
     if abandon:
         print_outcome(run_to_end(give_up(record, fleet)), output=output)
         return

@@ -55,7 +55,7 @@ def _answer(window: RecoveryWindow) -> Iterator[str]:
         yield f"  --immediate restores the backup itself, --lsn goes from {window.first_lsn} to {window.last_lsn}"
         return
     yield f"  first recoverable moment   --time '{at(window.first_at)}'   (LSN {window.first_lsn})"
-    yield f"  last recoverable moment    --time '{at(window.last_at)}'   (LSN {window.last_lsn})"
+    yield f"  last recoverable moment    before {at(window.last_at)}   (LSN {window.last_lsn})"
     yield "  (then the last WAL was archived: the last transaction in it ended then, or earlier)"
     for archive in window.current:
         for before, after in pairwise(archive.spans):

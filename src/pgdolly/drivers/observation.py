@@ -58,6 +58,7 @@ class MemberFacts:
     writable: bool = True
     timezone: str = "UTC"
     lock: RunLock | None = None
+    abandoned: RunLock | None = None  # the last run was given up half way
     cluster: ClusterView | None = None
 
     @property
@@ -131,7 +132,7 @@ def parse_facts(member: Member, found: dict[str, Any]) -> MemberFacts:
             f"pgBackRest is not to be found: {found.get('pgbackrest_problem')}", "install pgbackrest"
         )
     directory, postmaster = found["data_directory"], found.get("postmaster") or {}
-    lock = found.get("lock")
+    lock, abandoned = found.get("lock"), found.get("abandoned")
     cluster = found.get("cluster")
     return MemberFacts(
         member=member,
@@ -162,5 +163,6 @@ def parse_facts(member: Member, found: dict[str, Any]) -> MemberFacts:
         writable=bool(found["writable"]),
         timezone=str(found["timezone"][0]),
         lock=RunLock(**lock) if lock else None,
+        abandoned=RunLock(**abandoned) if abandoned else None,
         cluster=parse_cluster_view(cluster) if cluster and "members" in cluster else None,
     )

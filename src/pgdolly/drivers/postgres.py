@@ -108,6 +108,8 @@ def start_recovery_command(
         ("archive_mode", "off"),
         ("primary_conninfo", ""),
         ("shared_preload_libraries", ""),
+        ("session_preload_libraries", ""),
+        ("local_preload_libraries", ""),
         ("ssl", "off"),
         ("logging_collector", "off"),
         ("log_destination", "stderr"),

@@ -59,11 +59,18 @@ async def take_locks(world: World, members: Sequence[Member], *, run_id: str, op
         taken.append(member)
 
 
-async def release_locks(world: World, members: Sequence[Member], *, run_id: str) -> None:
-    """Give back this run's locks; those of another run stay."""
+async def release_locks(
+    world: World, members: Sequence[Member], *, run_id: str, half_made: bool = False
+) -> None:
+    """Give back this run's locks; those of another run stay.
+
+    :param half_made: the run is given up after it began to replace data: `check` is to know, because to start such a
+        member by hand would replay past its target.
+    """
+    action = "abandon" if half_made else "release"
     await asyncio.gather(
         *(
-            run_node_program(world.shell(member), _lock_command(member, "release", run_id, {}))
+            run_node_program(world.shell(member), _lock_command(member, action, run_id, {}))
             for member in members
         )
     )

@@ -63,6 +63,16 @@ class PitrRequest(BaseModel):
             return value
         raise ValueError("a timeline is a number, current or latest")
 
+    @field_validator("type", mode="before")
+    @classmethod
+    def _as_type(cls, value: object) -> object:
+        return TargetType.DEFAULT if value == "latest" else value  # Pigsty has both words for it
+
+    @field_validator("repo", mode="before")
+    @classmethod
+    def _as_repo(cls, value: object) -> object:
+        return None if value == {} else value  # Pigsty's default: whatever the node is configured with
+
     @field_validator("db_include", "db_exclude", mode="before")
     @classmethod
     def _as_list(cls, value: object) -> object:

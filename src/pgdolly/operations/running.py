@@ -95,7 +95,8 @@ async def abandon(run_id: str, world: World, members: Sequence[Member]) -> RunRe
     """Give a run up: it can be resumed no more, and its target is free for another. Nothing else is touched."""
     journal = Journal.resume(runs_directory(), run_id)
     with journal:
-        await release_locks(world, members, run_id=journal.run_id)
+        half_made = bool(journal.run.steps) and journal.run.operation != "cleanup"
+        await release_locks(world, members, run_id=journal.run_id, half_made=half_made)
         journal.end("abandoned")
     return journal.run
 

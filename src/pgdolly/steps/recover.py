@@ -184,6 +184,7 @@ class Recover:
             )
             resume = (
                 f"pgdolly resume {context.run_id}, once the source has committed and archived something later; "
+                f"or pgdolly resume {context.run_id} with a later target; "
                 f"or pgdolly resume {context.run_id} --abandon, and pgdolly reset with another target"
             )
         else:

@@ -16,6 +16,7 @@ import sys
 FOREIGN = re.compile(
     r"(archive_command|archive_library|archive_mode|archive_cleanup_command|restore_command|recovery_\w+"
     r"|primary_conninfo|primary_slot_name|promote_trigger_file|standby_mode|trigger_file|cluster_name"
+    r"|listen_addresses|port|unix_socket_directories|log_directory|ssl_\w+_file|ssl_crl_dir|krb_server_keyfile"
     r"|synchronous_standby_names|hba_file|ident_file|data_directory|external_pid_file)$",
     re.IGNORECASE,
 )
@@ -110,7 +111,9 @@ def main(arguments):
         shutil.rmtree(spool, ignore_errors=True)
         acknowledged = os.path.join(spool, "out")
         if os.path.isdir(acknowledged) and os.listdir(acknowledged):
-            sys.exit(f"could not empty {acknowledged}: archive-push would take its acknowledgements for new WAL's")
+            sys.exit(
+                f"could not empty {acknowledged}: archive-push would take its acknowledgements for new WAL's"
+            )
     print(json.dumps(done))
 
 

@@ -1,6 +1,6 @@
 """Take or give back the lock that one run holds on this member.
 
-Takes: work_directory, action (take|release), run_id, holder (an object to remember). Prints the holder found.
+Takes: work_directory, action (take|release|abandon), run_id, holder (an object to remember). Prints the holder found.
 """
 
 import json
@@ -36,8 +36,12 @@ def main(arguments):
             holder = json.load(handle)
     except FileNotFoundError:
         holder = None
+    if arguments["action"] == "abandon" and holder and holder["run_id"] == arguments["run_id"]:
+        os.replace(path, os.path.join(arguments["work_directory"], "run.abandoned"))
     if arguments["action"] == "release" and holder and holder["run_id"] == arguments["run_id"]:
         forget_older_runs(arguments["work_directory"], arguments["run_id"])
+        if os.path.exists(os.path.join(arguments["work_directory"], "run.abandoned")):
+            os.unlink(os.path.join(arguments["work_directory"], "run.abandoned"))
         os.unlink(path)
     print(json.dumps({"holder": holder}))
 

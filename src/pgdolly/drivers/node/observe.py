@@ -183,13 +183,14 @@ def main(arguments):
         found["data_bytes"] = bytes_below(data_directory)
     if patroni.get("rest_address"):
         found["cluster"] = cluster_by_rest(patroni["rest_address"])
-    try:
-        with open(os.path.join(arguments["work_directory"], "run.lock")) as lock:
-            found["lock"] = json.load(lock)
-    except FileNotFoundError:
-        pass
-    except ValueError:
-        found["lock"] = {"run_id": "unreadable"}
+    for key, name in (("lock", "run.lock"), ("abandoned", "run.abandoned")):
+        try:
+            with open(os.path.join(arguments["work_directory"], name)) as lock:
+                found[key] = json.load(lock)
+        except FileNotFoundError:
+            pass
+        except ValueError:
+            found[key] = {"run_id": "unreadable"}
     print(json.dumps(found))
 
 

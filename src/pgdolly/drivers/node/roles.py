@@ -9,6 +9,20 @@ import os
 import subprocess
 import sys
 
+# The restored postgresql.auto.conf and the roles' own settings are the source's: they may log every statement,
+# passwords and all, or make every transaction read-only.
+QUIETLY = [
+    f"SET {setting};"
+    for setting in (
+        "log_statement = 'none'",
+        "log_min_error_statement = 'panic'",
+        "log_min_duration_statement = -1",
+        "log_min_duration_sample = -1",
+        "log_duration = off",
+        "log_transaction_sample_rate = 0",
+        "default_transaction_read_only = off",
+    )
+]
 ATTRIBUTES = {"superuser": "SUPERUSER LOGIN", "replication": "REPLICATION LOGIN", "rewind": "LOGIN"}
 
 
@@ -17,10 +31,7 @@ def main(arguments):
 
     configuration = Config(arguments["patroni_config"], validator=None).local_configuration
     authentication = configuration.get("postgresql", {}).get("authentication", {})
-    statements, names = (
-        ["\\set ON_ERROR_STOP on", "SET log_statement = 'none';", "SET log_min_error_statement = 'panic';"],
-        [],
-    )
+    statements, names = ["\\set ON_ERROR_STOP on", *QUIETLY], []
     for part, attributes in ATTRIBUTES.items():
         name, password = (
             authentication.get(part, {}).get("username"),

@@ -53,7 +53,7 @@ def member_findings(facts: CheckFacts) -> Iterator[Finding]:
             Cure(command=next_command),
         )
     for look in facts.look.members:
-        if not look.private:
+        if not look.private or look.facts.abandoned is not None:
             yield from _one_member(facts, look)
     if facts.look.members and facts.leader is None:
         yield error(
@@ -76,7 +76,16 @@ def patronictl(look: MemberLook, words: str) -> str:
 
 
 def _one_member(facts: CheckFacts, look: MemberLook) -> Iterator[Finding]:
-    view = look.facts.cluster
+    view, abandoned = look.facts.cluster, look.facts.abandoned
+    if abandoned is not None and (look.private or not look.facts.running):
+        # Never "start Patroni": it would replay past the target, and promote there.
+        yield error(
+            "half_made",
+            look.name,
+            f"run {abandoned.run_id} was given up half way: the data is neither the old nor the new one",
+            Cure(command=f"pgdolly reset {facts.name}, with the source and target that it is to have"),
+        )
+        return
     if view is None:
         yield error("patroni_down", look.name, "Patroni does not answer", _start(look.facts.member))
     elif not look.facts.running:

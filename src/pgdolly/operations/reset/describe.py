@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgdolly.domain.target import TargetAction, TargetType
+from pgdolly.domain.target import RecoveryTarget, TargetAction, TargetType
 from pgdolly.operations.reset.blueprint import ResetBlueprint
 from pgdolly.operations.reset.observe import ResetFacts
 
@@ -15,7 +15,7 @@ def describe(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]:
     whole = "its own history" if facts.in_place else f"the state of {blueprint.source_cluster}"
     names = ", ".join(member.member.name for member in blueprint.members)
     lines = [
-        f"{blueprint.target_cluster} ({names}) is reset to {whole} at {resolved.target}",
+        f"{blueprint.target_cluster} ({names}) is reset to {whole} {_at(resolved.target)}",
         f"from backup set {backup.label} ({backup.type}, {backup.database_size / 1024**2:,.1f} MB, "
         f"stopped {backup.stop_at:%Y-%m-%d %H:%M:%S%z}) of stanza {resolved.stanza} in repo{resolved.repo_key}, "
         f"along timeline {resolved.timeline}",
@@ -43,7 +43,7 @@ def describe(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]:
 def _describe_beside(blueprint: ResetBlueprint) -> tuple[str, ...]:
     resolved, leader = blueprint.resolved, blueprint.leader
     return (
-        f"{blueprint.source_cluster} at {resolved.target} is restored beside {blueprint.target_cluster}: into "
+        f"{blueprint.source_cluster} {_at(resolved.target)} is restored beside {blueprint.target_cluster}: into "
         f"{leader.instance.data_directory} on the node of {leader.member.name}",
         f"from backup set {resolved.backup_set} of stanza {resolved.stanza} in repo{resolved.repo_key}, "
         f"replaying WAL from {resolved.first_segment.name} to at most {resolved.last_segment.name}",
@@ -67,6 +67,10 @@ def _afterwards(blueprint: ResetBlueprint) -> str:
     if blueprint.archive:
         return f"archiving into stanza {blueprint.stanza} stays on"
     return f"archiving is off on every member until: pgdolly cleanup {blueprint.target_cluster}"
+
+
+def _at(target: RecoveryTarget) -> str:
+    return str(target) if target.exclusive else f"at {target}"
 
 
 def _need(blueprint: ResetBlueprint) -> str:

@@ -15,7 +15,7 @@ from pgdolly.domain.target import RecoveryTarget, TargetAction, TargetType
 from pgdolly.drivers.catalogue import read_catalogue
 from pgdolly.engine.events import Listener
 from pgdolly.engine.plan import Plan
-from pgdolly.engine.record import RunRecord
+from pgdolly.engine.record import RecordedState, RunRecord
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.request import NOTHING, PitrRequest
 from pgdolly.operations.reset.blueprint import ResetBlueprint
@@ -97,9 +97,9 @@ async def resume(
     members = [member.member for member in blueprint.members]
     paused = run.state.value == "paused"
     if further is not None:
-        if not paused:
+        if not _may_move_on(run):
             raise Refused(
-                f"run {run.run_id} does not stand at a target: it is {run.state.value}",
+                f"run {run.run_id} has no target to move on from: its data is not restored, or it is promoted",
                 untouched=NOTHING,
                 next_command=f"pgdolly resume {run.run_id}",
             )
@@ -129,6 +129,16 @@ async def resume(
         )
     return await take_up(
         run.run_id, world, members, emit, pauses=blueprint.action is not TargetAction.PROMOTE
+    )
+
+
+def _may_move_on(run: RunRecord) -> bool:
+    """Whether every member is restored and none promoted: also after a replay that could not reach its target."""
+    restored = [s for s in run.steps.values() if s.id.endswith("-restore_data_directory")]
+    return (
+        bool(restored)
+        and all(step.state is RecordedState.FINISHED for step in restored)
+        and not any(step_id.endswith("-promote_leader") for step_id in run.steps)
     )
 
 
