@@ -18,6 +18,7 @@ from pgdolly.domain.errors import InvalidInput, Refused, StalePlan
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.timeline import Fork, TimelineHistory
 from pgdolly.drivers import postgres
+from pgdolly.drivers.backup_set import BackupSetContents
 from pgdolly.drivers.observation import MemberFacts, RunLock
 from pgdolly.engine.plan import Plan
 from pgdolly.inventory.fleet import Fleet
@@ -30,6 +31,7 @@ from pgdolly.operations.reset.refusals import (
     WAL_RESERVE,
     lacks_space,
     refuse_before_choosing,
+    refuse_contents,
     refuse_full,
     refuse_odd_path,
     refuse_unfit,
@@ -128,6 +130,24 @@ def test_tablespaces_cannot_be_kept_aside(backup: bool) -> None:
         assert "2 tablespaces" in str(refused(lambda: refuse_before_choosing(facts, request)))
     else:
         refuse_before_choosing(facts, request)
+
+
+def test_a_database_that_the_set_does_not_hold_is_refused() -> None:
+    contents = BackupSetContents(databases=("orders", "postgres"))
+    refuse_contents(reset_facts(), contents, PitrRequest(cluster="pg-meta", db_include=("orders",)))
+    request = PitrRequest(cluster="pg-meta", db_include=("order",))
+    error = refused(lambda: refuse_contents(reset_facts(), contents, request))
+    assert "no database 'order'" in error.what and "orders, postgres" in error.what
+
+
+def test_a_tablespace_would_be_one_directory_of_several_servers() -> None:
+    contents = BackupSetContents(databases=("postgres",), tablespaces=(("fast", PurePosixPath("/ssd/fast")),))
+    facts = reset_facts()
+    member = facts.target.members[0].member
+    here = dataclasses.replace(member, node=dataclasses.replace(member.node, connection="local"))
+    facts = with_member(facts, 0, member=here)
+    assert "fast (/ssd/fast)" in refused(lambda: refuse_contents(facts, contents, REQUEST)).what
+    refuse_contents(facts, BackupSetContents(databases=("postgres",)), REQUEST)
 
 
 @pytest.mark.parametrize("path", ["/pg/my data", "/pg/data'", "/pg/$HOME", "/pg/données"])

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from pgdolly.domain.target import TargetType
+from pgdolly.drivers.backup_set import BackupSetContents, parse_set, set_command
 from pgdolly.drivers.observation import MemberFacts, observe_member
 from pgdolly.drivers.pgbackrest import RestoreSource
 from pgdolly.operations.request import PitrRequest
@@ -18,12 +19,14 @@ from pgdolly.operations.reset.observe import ResetFacts
 from pgdolly.operations.reset.refusals import (
     lacks_space,
     refuse_before_choosing,
+    refuse_contents,
     refuse_full,
     refuse_unfit,
 )
 from pgdolly.operations.site import instance_of
 from pgdolly.recovery.select import ResolvedRecovery, resolve
 from pgdolly.steps.world import World
+from pgdolly.transport.shell import run_checked
 
 # An asynchronous archive-get can end a recovery early where the timeline switches: pgBackRest issue 2423,
 # fixed in 2.59.
@@ -53,11 +56,21 @@ async def decide(facts: ResetFacts, request: PitrRequest, world: World) -> Reset
         # back, and a pin would cut off what was committed since the last switch.
         resolved = dataclasses.replace(resolved, pinned_segment=None)
     refuse_unfit(facts, resolved, request)
+    refuse_contents(facts, await _contents(facts, resolved, world), request)
     if request.data is not None:
         await refuse_beside(facts, resolved, PurePosixPath(request.data), world)
     else:
         await _refuse_full(facts, resolved, request, world)
     return _blueprint(facts, request, resolved)
+
+
+async def _contents(facts: ResetFacts, resolved: ResolvedRecovery, world: World) -> BackupSetContents:
+    member = facts.leader.member
+    command = set_command(
+        resolved.stanza, resolved.backup_set, resolved.repo_key, config=member.pgbackrest_config
+    )
+    answer = await run_checked(world.shell(member), command, doing="ask for the backup set's contents")
+    return parse_set(answer, resolved.backup_set)
 
 
 def _source_system(facts: ResetFacts) -> int | None:

@@ -6,6 +6,7 @@ import re
 from pathlib import PurePosixPath
 
 from pgdolly.domain.errors import InvalidInput, Refused
+from pgdolly.drivers.backup_set import BackupSetContents
 from pgdolly.drivers.observation import MemberFacts
 from pgdolly.operations.locking import held
 from pgdolly.operations.request import NOTHING, PitrRequest
@@ -47,6 +48,34 @@ def refuse_before_choosing(facts: ResetFacts, request: PitrRequest) -> None:
                 untouched=NOTHING,
                 next_command="take a backup first: pg-backup full",
             )
+
+
+def refuse_contents(facts: ResetFacts, contents: BackupSetContents, request: PitrRequest) -> None:
+    """What the chosen set holds, against what is asked for and where it would go.
+
+    :raises Refused: if a database is not in it, or a tablespace would be one directory of several servers.
+    """
+    for name in (*request.db_include, *request.db_exclude):
+        if name not in contents.databases:
+            raise Refused(
+                f"the backup set holds no database {name!r}: it has {', '.join(contents.databases) or 'none'}",
+                where=facts.source.cluster.name,
+                untouched=NOTHING,
+                next_command="name one of these",
+            )
+    # pgBackRest restores a tablespace to the path that it has on the source.
+    alone = facts.in_place and len(facts.target.members) == 1 and request.data is None
+    local = any(member.member.node.connection == "local" for member in facts.target.members)
+    if contents.tablespaces and local and not alone:
+        listed = ", ".join(f"{name} ({path})" for name, path in contents.tablespaces)
+        raise Refused(
+            f"the backup set holds tablespaces, {listed}, which would be restored to the same path for every server "
+            "on this machine, the source's among them",
+            where=facts.target.cluster.name,
+            untouched=NOTHING,
+            next_command="move their tables into the data directory (ALTER TABLE … SET TABLESPACE pg_default), drop "
+            "them, and take a new backup",
+        )
 
 
 def refuse_odd_path(path: PurePosixPath, where: str) -> None:
