@@ -132,10 +132,12 @@ def _point(sandbox: Sandbox, name: str) -> Point:
         f"INSERT INTO ledger (said) VALUES ('the last word of {name}') RETURNING pg_current_xact_id()::text",
     )
     rows = sandbox.rows(source)
+    # The record at this LSN is the restore point's. Past it comes the DROP's lock, which would be held by a
+    # recovery that pauses after the record, against everybody who wants to look.
+    lsn = sandbox.value(source, "SELECT pg_current_wal_insert_lsn()::text")
     sandbox.psql(source, f"SELECT pg_create_restore_point('{name}')")
-    at, lsn, segment = sandbox.psql(
-        source,
-        "SELECT clock_timestamp(), pg_current_wal_insert_lsn()::text, pg_walfile_name(pg_current_wal_insert_lsn())",
+    at, segment = sandbox.psql(
+        source, "SELECT clock_timestamp(), pg_walfile_name(pg_current_wal_insert_lsn())"
     )[0]
     sandbox.psql(source, f"DROP TABLE doomed_{name}")
     after = sandbox.value(source, "SELECT pg_walfile_name(pg_current_wal_lsn())")

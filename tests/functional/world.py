@@ -32,6 +32,7 @@ SOURCE, TARGET = "pg-meta", "pg-test"
 PGDOLLY = Path(sys.executable).parent / "pgdolly"
 COMMAND_SECONDS = 180.0
 POLL_SECONDS = 0.05
+SHOWN_LINES = 8
 
 # table: its rows and a checksum of them
 Rows = Mapping[str, tuple[int, str]]
@@ -57,7 +58,7 @@ def wait_until(look: Callable[[], T | None], deadline_seconds: float, what: str)
         time.sleep(POLL_SECONDS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Result:
     """What a command did."""
 
@@ -66,8 +67,10 @@ class Result:
     stdout: str
     stderr: str
 
-    def __str__(self) -> str:
-        return f"$ {shlex.join(self.argv)}\n{self.stdout}{self.stderr}[exit status {self.status}]"
+    def __repr__(self) -> str:
+        """The command, the end of what it printed and its exit status, for a failure's report."""
+        events = "".join(self.stdout.splitlines(keepends=True)[-SHOWN_LINES:])
+        return f"$ {shlex.join(self.argv)}\n{events}{self.stderr}[exit status {self.status}]"
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -182,7 +185,7 @@ class Sandbox:
             argv=("pgdolly", *argv), status=done.returncode, stdout=done.stdout, stderr=done.stderr
         )
         if status is not None:
-            assert result.status == status, f"exit status {status} was expected\n{result}"
+            assert result.status == status, f"exit status {status} was expected\n{result!r}"
         return result
 
     def reset(self, *options: str, target: str = TARGET) -> Result:
@@ -282,6 +285,7 @@ class Sandbox:
             user="postgres",
             dbname="postgres",
             connect_timeout=5,
+            options="-c statement_timeout=60s",
             autocommit=True,
         ) as connection:
             yield connection
