@@ -17,6 +17,7 @@ from pgdolly.engine.step import Effect, StepCheck, StepState
 from pgdolly.steps.world import POLL_SECONDS, StepContext
 from pgdolly.transport.shell import run_checked
 
+START_SECONDS = 15.0  # pg_ctl --no-wait returns before the server has written its postmaster.pid
 STALL_SECONDS = 600.0  # a replay that shows no new segment and no new line for so long is stuck
 
 # pause: the leader, readable at the target. shutdown: a replica, or a cluster that is to stay down.
@@ -102,16 +103,20 @@ class Recover:
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
         shell = context.world.shell(self.instance.member)
         state = await postgres.recovery_state(shell, self.instance)
+        starting_until = 0.0
         if not state.running and not self._reached(state):
             await run_checked(shell, postgres.rotate_log_command(self.instance))
             await run_checked(shell, self.commands()[0], doing="start the recovery")
+            starting_until = time.monotonic() + START_SECONDS
         seen, since = "", time.monotonic()
         while True:
             state = await postgres.recovery_state(shell, self.instance)
             if self._reached(state):
                 self._show(context, state)
                 return self._result(state)
-            if state.insufficient or not state.running:
+            if state.running or state.fatal or "database system is shut down" in state.log_end:
+                starting_until = 0.0
+            if state.insufficient or (not state.running and time.monotonic() >= starting_until):
                 raise self._failed(context, state)
             self._show(context, state)
             now = f"{state.segment} {state.lsn} {state.log_end}"
