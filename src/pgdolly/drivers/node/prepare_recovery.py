@@ -62,6 +62,9 @@ def main(arguments):
         "hot_standby = on",
         "hot_standby_feedback = off",
         "max_standby_archive_delay = 0",
+        # A fork near a segment's end: the leader's shutdown would remove the rest of that segment, on the timeline that
+        # the replicas are going to ask for.
+        "wal_keep_size = '1GB'",
         "max_wal_size = '4GB'",  # replay is not to be slowed by restartpoints
         "recovery_init_sync_method = syncfs",  # spares a walk over every file at the start
         "autovacuum = off",
