@@ -41,6 +41,7 @@ def server(name: str = "pg-test", *, leads: bool = True, **changed: Any) -> Serv
         lsn=LSN.parse("0/A000060"),
         archive_mode="on",
         archive_mode_written=Written(value="on", file=CONF),
+        archive_mode_configured="on",
         archive_mode_pending=False,
         archive_command=push(name),
         archive_library="",

@@ -148,7 +148,12 @@ CASES = {
         facts(
             look(
                 servers={
-                    number: server(leads=number == 1, archive_mode="off", archive_mode_written=OFF_IN_CONF)
+                    number: server(
+                        leads=number == 1,
+                        archive_mode="off",
+                        archive_mode_written=OFF_IN_CONF,
+                        archive_mode_configured="off",
+                    )
                     for number in (1, 2, 3)
                 }
             )
@@ -156,6 +161,31 @@ CASES = {
         ("pg-test-1", "pg-test-2", "pg-test-3"),
         ("by the cluster's configuration",),
         [(f"{EDIT} --pg archive_mode=on --force", "pg-test-1"), (CLEANUP, None)],
+    ),
+    "archive_off: kept and configured": Case(
+        facts(
+            look(
+                servers={
+                    2: server(
+                        leads=False,
+                        archive_mode="off",
+                        archive_mode_written=OFF,
+                        archive_mode_configured="off",
+                    )
+                }
+            )
+        ),
+        ("pg-test-2",),
+        ("by the cluster's configuration",),
+        [(f"{EDIT} --pg archive_mode=on --force", "pg-test-2"), (CLEANUP, None)],
+    ),
+    "archive_off_after_restart: kept and configured": Case(
+        facts(
+            look(servers={2: server(leads=False, archive_mode_written=OFF, archive_mode_configured="off")})
+        ),
+        ("pg-test-2",),
+        ("in postgresql.auto.conf and in the cluster's configuration",),
+        [(RESET_MODE, "pg-test-2"), (f"{EDIT} --pg archive_mode=on --force", "pg-test-2")],
     ),
     "archive_off: restart pending": Case(
         facts(look(servers={2: server(leads=False, archive_mode="off", archive_mode_pending=True)})),
@@ -177,7 +207,7 @@ CASES = {
         [(RESET_MODE, "pg-test-2"), (RESET_MODE, "pg-test-3")],
     ),
     "archive_off_after_restart: configured": Case(
-        facts(look(servers={1: server(archive_mode_written=OFF_IN_CONF)})),
+        facts(look(servers={1: server(archive_mode_written=OFF_IN_CONF, archive_mode_configured="off")})),
         ("pg-test-1",),
         ("the cluster's configuration",),
         [(f"{EDIT} --pg archive_mode=on --force", "pg-test-1")],

@@ -81,6 +81,7 @@ def test_the_last_line_of_the_files_counts_and_the_hidden_command_is_read_from_t
     assert found.archive_mode == "off"
     assert found.archive_mode_written == Written(value="off", file=PurePosixPath(auto))
     assert found.archive_mode_written.by_alter_system
+    assert found.archive_mode_configured == "on"
     assert not found.archive_command.by_alter_system
     assert found.archive_command.value == COMMAND
 

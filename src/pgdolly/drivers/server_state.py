@@ -6,7 +6,7 @@ Source: PostgreSQL, pg_settings, pg_file_settings, pg_stat_archiver, pg_ls_archi
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -40,6 +40,12 @@ _ARCHIVE_COMMAND_HIDDEN = "(disabled)"  # what pg_settings and SHOW say while ar
 ARCHIVE_COMMAND_WRITTEN = (
     "SELECT coalesce((SELECT setting FROM pg_file_settings WHERE name = 'archive_command' "
     "ORDER BY seqno DESC LIMIT 1), current_setting('archive_command'))"
+)
+
+# Without what ALTER SYSTEM has put above it.
+ARCHIVE_MODE_CONFIGURED = (
+    "SELECT setting FROM pg_file_settings WHERE name = 'archive_mode' "
+    "AND sourcefile NOT LIKE '%/postgresql.auto.conf' ORDER BY seqno DESC LIMIT 1"
 )
 
 
@@ -98,6 +104,8 @@ class ArchiverState:
 class ServerState:
     """One server at one moment. `lsn` is what it has written, or replayed if it recovers.
 
+    :param archive_mode_written: what counts after the next restart.
+    :param archive_mode_configured: what would, without what ALTER SYSTEM has put above it.
     :param archive_command: as the files have it: the server itself hides it while archive_mode is off.
     """
 
@@ -107,6 +115,7 @@ class ServerState:
     lsn: LSN | None
     archive_mode: str
     archive_mode_written: Written
+    archive_mode_configured: str
     archive_mode_pending: bool
     archive_command: Written
     archive_library: str
@@ -144,20 +153,25 @@ def parse_server_state(text: str, data_directory: PurePosixPath) -> ServerState:
     command, command_file, _ = settings["archive_command"]
     if command == _ARCHIVE_COMMAND_HIDDEN:
         command, command_file = "", None
-    mode_written = _last_written(found, "archive_mode")
+    # If no file sets it, it will be PostgreSQL's default, unless the command line sets it, as it does now.
+    default = Written(value="off" if mode_file else mode)
+    modes = [
+        Written(value=archive_mode_of(line.value), file=line.file) for line in _written(found, "archive_mode")
+    ]
+    configured = [line for line in modes if not line.by_alter_system]
     return ServerState(
         in_recovery=found["recovering"],
         system_identifier=int(found["system"]),
         timeline=found["timeline"],
         lsn=LSN.parse(found["lsn"]) if found["lsn"] else None,
         archive_mode=mode,
-        # No file sets it: it will be PostgreSQL's default, unless the command line sets it, as it does now.
-        archive_mode_written=replace(mode_written, value=archive_mode_of(mode_written.value))
-        if mode_written is not None
-        else Written(value="off" if mode_file else mode),
+        archive_mode_written=(modes or [default])[-1],
+        archive_mode_configured=(configured or [default])[-1].value,
         archive_mode_pending=pending,
-        archive_command=_last_written(found, "archive_command")
-        or Written(value=command, file=PurePosixPath(command_file) if command_file else None),
+        archive_command=(
+            _written(found, "archive_command")
+            or [Written(value=command, file=PurePosixPath(command_file) if command_file else None)]
+        )[-1],
         archive_library=settings.get("archive_library", ("", None, False))[0],  # since PostgreSQL 15
         archiver=ArchiverState(
             last_archived=archiver["last"],
@@ -171,10 +185,13 @@ def parse_server_state(text: str, data_directory: PurePosixPath) -> ServerState:
     )
 
 
-def _last_written(found: dict[str, Any], name: str) -> Written | None:
-    """The last line of the files that sets it, which is the one that counts."""
-    lines = [(value, file) for key, value, file in found["written"] or () if key == name]
-    return Written(value=lines[-1][0], file=PurePosixPath(lines[-1][1])) if lines else None
+def _written(found: dict[str, Any], name: str) -> list[Written]:
+    """The lines of the files that set it; the last one counts."""
+    return [
+        Written(value=value, file=PurePosixPath(file))
+        for key, value, file in found["written"] or ()
+        if key == name
+    ]
 
 
 def _at(epoch: float | None) -> datetime | None:

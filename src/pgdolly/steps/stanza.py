@@ -9,11 +9,11 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal
 
 from pgdolly.domain.command import Command
-from pgdolly.domain.errors import CommandFailed, Refused
+from pgdolly.domain.errors import CommandFailed, DeadlinePassed, Refused
 from pgdolly.drivers import patroni, pgbackrest, postgres
 from pgdolly.drivers.node_program import run_node_program
 from pgdolly.drivers.postgres import Instance
-from pgdolly.drivers.server_state import ARCHIVE_COMMAND_WRITTEN
+from pgdolly.drivers.server_state import ARCHIVE_COMMAND_WRITTEN, ARCHIVE_MODE_CONFIGURED, archive_mode_of
 from pgdolly.engine.step import Effect, StepCheck, StepState
 from pgdolly.steps.replication import streaming_state
 from pgdolly.steps.world import POLL_SECONDS, StepContext, wait_for
@@ -21,6 +21,7 @@ from pgdolly.transport.jobs import JobState, look_at_job, start_job
 from pgdolly.transport.shell import last_lines, run_checked
 
 RESTART_SECONDS = 300.0
+CONFIGURATION_SECONDS = 30.0  # Patroni's loop_wait is 10 s if nobody says otherwise
 CHECK_SECONDS = 150.0  # pgbackrest check waits 60 s for the segment it switched to
 _BACKED_UP = re.compile(r"DETAIL: backup file \S+ .*?\(.*?([0-9.]+)%\)")
 
@@ -104,12 +105,39 @@ class EnableArchiving:
         )
         return mode != "off" and pending == "f"
 
+    async def _wait_for_configuration(self, context: StepContext) -> None:
+        """No restart turns archiving on against Patroni's configuration; that may have been mended just now.
+
+        :raises Refused: if it still says off after Patroni's next round.
+        """
+        member = self.instance.member
+
+        async def on() -> bool | None:
+            configured = await self._setting(context, ARCHIVE_MODE_CONFIGURED)
+            return None if configured and archive_mode_of(configured[0]) == "off" else True
+
+        try:
+            await wait_for(
+                on,
+                what="archive_mode on in the cluster's configuration",
+                where=member.name,
+                deadline_seconds=CONFIGURATION_SECONDS,
+            )
+        except DeadlinePassed:
+            raise Refused(
+                "archive_mode is off by the cluster's configuration",
+                where=member.name,
+                untouched=f"{member.name} was not restarted",
+                next_command=f"pgdolly check {member.cluster}, which names the command that sets it",
+            ) from None
+
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
         shell, member = context.world.shell(self.instance.member), self.instance.member
         [archive_command] = await self._setting(context, ARCHIVE_COMMAND_WRITTEN)
         refuse_foreign_archive_command(archive_command, self.stanza, member.name)
         if await self._archives(context):
             return {"restarted": False}
+        await self._wait_for_configuration(context)
         command = await postgres.public_sql_command(shell, self.instance, "ALTER SYSTEM RESET archive_mode")
         await run_checked(shell, command, doing="reset archive_mode")
         answer = await run_node_program(

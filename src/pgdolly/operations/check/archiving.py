@@ -87,10 +87,7 @@ def _other_commands(facts: CheckFacts, servers: list[_Server]) -> Iterator[Findi
             "archive_library",
             _names(group),
             f"archive_library is {library!r}, and archive_command is not used beside it",
-            Cure(
-                command=patronictl(group[0].look, f"edit-config {facts.name} --pg archive_library= --force"),
-                on=group[0].name,
-            ),
+            _edit_config(facts, group, "archive_library="),
         )
     for (command, by_alter_system), group in _grouped(
         [s for s in servers if not _may_push(s.state.archive_command.value)],
@@ -120,13 +117,14 @@ def _set_command(
 ) -> tuple[Cure, ...]:
     if by_alter_system:  # it beats what Patroni writes, and is per node
         return tuple(_reset(server, "archive_command") for server in group)
-    setting = shlex.quote(f"archive_command={command}")
-    return (
-        Cure(
-            command=patronictl(group[0].look, f"edit-config {facts.name} --pg {setting} --force"),
-            on=group[0].name,
-        ),
-    )
+    return (_edit_config(facts, group, f"archive_command={command}"),)
+
+
+def _edit_config(facts: CheckFacts, group: list[_Server], setting: str) -> Cure:
+    """The configuration is the whole cluster's: one member types it."""
+    first = group[0]
+    words = f"edit-config {facts.name} --pg {shlex.quote(setting)} --force"
+    return Cure(command=patronictl(first.look, words), on=first.name)
 
 
 def _reset(server: _Server, name: str) -> Cure:
@@ -141,8 +139,7 @@ def _mode_off(facts: CheckFacts, servers: list[_Server]) -> Iterator[Finding]:
         cures = [Cure(command=f"pgdolly cleanup {facts.name}")]
         if why == "configured":
             # The clean-up resets what ALTER SYSTEM wrote; what Patroni's configuration says is a person's will.
-            on = patronictl(group[0].look, f"edit-config {facts.name} --pg archive_mode=on --force")
-            cures.insert(0, Cure(command=on, on=group[0].name))
+            cures.insert(0, _edit_config(facts, group, "archive_mode=on"))
         yield error("archive_off", _names(group), f"archive_mode is off ({_WHY_OFF[why]}): {effect}", *cures)
 
 
@@ -154,32 +151,25 @@ _WHY_OFF = {
 
 
 def _why_off(server: _Server) -> str:
-    written = server.state.archive_mode_written
-    if written.value != "off":
-        return "pending"
-    return "kept" if written.by_alter_system else "configured"
+    if server.state.archive_mode_configured == "off":
+        return "configured"
+    return "kept" if server.state.archive_mode_written.value == "off" else "pending"
 
 
 def _off_after_restart(facts: CheckFacts, servers: list[_Server]) -> Iterator[Finding]:
     on = [s for s in servers if s.state.archive_mode != "off" and s.state.archive_mode_written.value == "off"]
-    for by_alter_system, group in _grouped(on, lambda s: s.state.archive_mode_written.by_alter_system):
-        place = "postgresql.auto.conf" if by_alter_system else "the cluster's configuration"
-        cures = (
-            tuple(_reset(server, "archive_mode") for server in group)
-            if by_alter_system
-            else (
-                Cure(
-                    command=patronictl(
-                        group[0].look, f"edit-config {facts.name} --pg archive_mode=on --force"
-                    ),
-                    on=group[0].name,
-                ),
-            )
-        )
+    for (kept, configured), group in _grouped(
+        on,
+        lambda s: (s.state.archive_mode_written.by_alter_system, s.state.archive_mode_configured == "off"),
+    ):
+        places = ["postgresql.auto.conf"] * kept + ["the cluster's configuration"] * configured
+        cures = [_reset(server, "archive_mode") for server in group] if kept else []
+        if configured:
+            cures.append(_edit_config(facts, group, "archive_mode=on"))
         yield error(
             "archive_off_after_restart",
             _names(group),
-            f"archive_mode is on, but off in {place}: archiving stops at the next restart",
+            f"archive_mode is on, but off in {' and in '.join(places)}: archiving stops at the next restart",
             *cures,
         )
 
