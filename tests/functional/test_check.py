@@ -54,8 +54,7 @@ def is_well(sandbox: Sandbox) -> None:
 @pytest.fixture(scope="module")
 def own_history(sandbox: Sandbox, scenario: Scenario) -> None:
     """The target as a clone of the source, with backups of its own."""
-    sandbox.reset("--from", SOURCE)
-    sandbox.pgdolly("cleanup", TARGET, "--yes")
+    heal(sandbox)
 
 
 @pytest.fixture(autouse=True)
