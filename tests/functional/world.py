@@ -38,10 +38,17 @@ SHOWN_LINES = 8
 Rows = Mapping[str, tuple[int, str]]
 
 
-def wait_until(look: Callable[[], T | None], deadline_seconds: float, what: str) -> T:
+def wait_until(
+    look: Callable[[], T | None],
+    deadline_seconds: float,
+    what: str,
+    seen: Callable[[], object] | None = None,
+) -> T:
     """Ask `look` until it returns something true, and return that.
 
     `look` may raise what a server raises that is not there yet.
+
+    :param seen: what there is instead, for the failure; without it, what `look` returned or raised last.
     """
     until = time.monotonic() + deadline_seconds
     last: object = None
@@ -54,7 +61,8 @@ def wait_until(look: Callable[[], T | None], deadline_seconds: float, what: str)
         except (OSError, psycopg.Error) as error:
             last = error
         if time.monotonic() > until:
-            raise AssertionError(f"waited {deadline_seconds:.0f} s for {what}; last seen: {last!r}")
+            instead = seen() if seen is not None else last
+            raise AssertionError(f"waited {deadline_seconds:.0f} s for {what}; last seen: {instead!r}")
         time.sleep(POLL_SECONDS)
 
 
@@ -369,11 +377,17 @@ class Sandbox:
             view = self.view(cluster)
             states = sorted((role, state) for role, state, _ in view["members"].values())
             expected = [("leader", "running"), *[("replica", "streaming")] * (len(members) - 1)]
-            return view if states == expected else None
+            # A member writes its timeline into the store once per loop: the store's word may be older than the truth.
+            timelines = {on for _, _, on in view["members"].values()}
+            return view if states == expected and len(timelines) == 1 else None
 
-        view = wait_until(whole, 30, f"one leader and streaming replicas in {cluster}")
+        view = wait_until(
+            whole,
+            30,
+            f"one leader and streaming replicas on one timeline in {cluster}",
+            seen=lambda: self.view(cluster),
+        )
         timelines = {on for _, _, on in view["members"].values()}
-        assert len(timelines) == 1, view
         leader = self.member(view["leader"])
         others = [member for member in members if member != leader]
 
@@ -394,6 +408,8 @@ class Sandbox:
         for member in members:
             assert self.rows(member) == rows, f"other rows on {member.name}"
             assert self.value(member, "SELECT pg_is_in_recovery()") is (member != leader)
+            if member != leader:
+                assert self.value(member, "SELECT received_tli FROM pg_stat_wal_receiver") == on_disk
             mode = self.value(member, "SHOW archive_mode")
             assert mode == ("on" if archiving else "off"), f"archive_mode is {mode} on {member.name}"
             identifiers.add(self.value(member, "SELECT system_identifier FROM pg_control_system()"))

@@ -1,0 +1,253 @@
+"""The same recovery through Ansible: `./pgsql-pitr.yml`, as the manual page types it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from scenario import Scenario
+from world import SOURCE, TARGET, Result, Sandbox, wait_until
+
+pytestmark = pytest.mark.usefixtures("whole_target")
+
+PROJECT = Path(__file__).parents[2]
+PROGRAMS = Path(sys.executable).parent
+FAILED = 2  # ansible-playbook's own: a task failed
+FROM_META = '{"pg_pitr": { "cluster": "pg-meta" }}'
+
+
+def environment(sandbox: Sandbox, inventory: Path | None = None) -> dict[str, str]:
+    return {
+        **sandbox.environment,
+        "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+        "LC_ALL": "C.UTF-8",
+        "ANSIBLE_INVENTORY": str(inventory or sandbox.inventory),
+        "ANSIBLE_HOME": str(sandbox.home / "ansible"),
+    }
+
+
+def play(
+    sandbox: Sandbox,
+    *argv: str,
+    status: int = 0,
+    inventory: Path | None = None,
+    changed: Mapping[str, str] | None = None,
+) -> Result:
+    """Run the playbook in the project's directory, as its users do."""
+    done = subprocess.run(
+        ("./pgsql-pitr.yml", *argv),
+        cwd=PROJECT,
+        env={**environment(sandbox, inventory), **(changed or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    result = Result(
+        argv=("pgsql-pitr.yml", *argv), status=done.returncode, stdout=done.stdout, stderr=done.stderr
+    )
+    assert result.status == status, result
+    return result
+
+
+def request_of(sandbox: Sandbox, run: str) -> dict[str, Any]:
+    """What the run's journal says that was asked for."""
+    with (sandbox.runs_directory / run / "journal.jsonl").open() as journal:
+        request: dict[str, Any] = json.loads(journal.readline())["request"]
+    return request
+
+
+# -- what is refused
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("-e", FROM_META), ("no target", "pg-meta, pg-test", "-l CLUSTER")),
+        (("-l", TARGET), ("pg_pitr is not set", '{"pg_pitr": {"cluster": "pg-meta"')),
+        (("-l", "pg-t*", "-e", FROM_META), ("means cluster pg-test without naming it", "-l pg-test")),
+        (("-l", "etcd", "-e", "{pg_pitr: {}}"), ("means cluster pg-meta without naming it",)),
+        (("-l", "all", "-e", "{pg_pitr: {}}"), ("without naming it",)),
+        (("-l", f"{SOURCE},{TARGET}", "-e", FROM_META), ("pg-meta is the source of pg-test",)),
+        (("-l", TARGET, "-e", "{pg_pitr: {clutser: pg-meta}}"), ("unknown key 'clutser'",)),
+        (("-l", TARGET, "-e", "{pg_pitr: {cluster: pg-mata}}"), ("did you mean 'pg-meta'?",)),
+        (
+            ("-l", TARGET, "-e", "{pg_pitr: {cluster: pg-meta, time: '2025-12-27 17:50:00'}}"),
+            ("has no zone",),
+        ),
+    ],
+    ids=[
+        "no limit",
+        "no request",
+        "a pattern",
+        "another group",
+        "everything",
+        "the source too",
+        "an unknown key",
+        "an unknown source",
+        "no zone",
+    ],
+)
+def test_refusals(sandbox: Sandbox, argv: tuple[str, ...], said: tuple[str, ...]) -> None:
+    with sandbox.nothing_changes():
+        result = play(sandbox, *argv, status=FAILED)
+    for words in (*said, "nothing was changed"):
+        assert words in result.stdout + result.stderr, result
+
+
+def test_a_single_instance(sandbox: Sandbox) -> None:
+    with sandbox.nothing_changes():
+        result = play(sandbox, "-l", sandbox.members(TARGET)[1].address, "-e", FROM_META, status=FAILED)
+    assert f"leaves out {sandbox.members(TARGET)[0].address}" in result.stdout, result
+    assert "-l pg-test" in result.stdout
+
+
+def test_a_python_without_the_library(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Ansible that was installed for itself: it says which one to call."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['pgdolly'] = None\n")
+    result = play(
+        sandbox, "-l", TARGET, "-e", FROM_META, status=FAILED, changed={"PYTHONPATH": str(tmp_path)}
+    )
+    assert "has no pgdolly" in result.stdout and "bin/setup" in result.stdout, result
+
+
+# -- a look at the plan
+
+
+def test_check_mode_shows_the_plan_and_changes_nothing(sandbox: Sandbox, scenario: Scenario) -> None:
+    runs = sandbox.runs()
+    with sandbox.nothing_changes():
+        result = play(sandbox, "-l", TARGET, "-e", FROM_META, "--check")
+    assert f"Plan: reset {TARGET}" in result.stdout
+    assert scenario.backups[-1] in result.stdout
+    for member in sandbox.members(TARGET):
+        assert member.name in result.stdout
+    assert "check mode: nothing was changed" in result.stdout
+    assert "changed=1" in result.stdout, "it would change something"
+    assert sandbox.runs() == runs
+
+
+@pytest.fixture
+def vaulted(sandbox: Sandbox, tmp_path: Path) -> Path:
+    """The inventory with a template, a value in a vault, and a variable that cannot be templated."""
+    password = tmp_path / "password"
+    password.write_text("a secret\n")
+    member = sandbox.members(TARGET)[0]
+    encrypted = subprocess.run(
+        (
+            PROGRAMS / "ansible-vault",
+            "encrypt_string",
+            f"--vault-password-file={password}",
+            str(member.patroni_config),
+        ),
+        env=environment(sandbox),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    tree = copy.deepcopy(sandbox.tree)
+    hosts = tree["all"]["children"][TARGET]["hosts"]
+    for host in hosts.values():
+        host["pg_data"] = "{{ below }}/" + f"{TARGET}-{host['pg_seq']}/data"
+    del hosts[member.address]["pgdolly_patroni_config"]
+    tree["all"]["vars"].update(below=str(member.directory.parent), broken="{{ nowhere }}")
+    inventory = tmp_path / "inventory"
+    inventory.mkdir()
+    (inventory / "hosts.yml").write_text(yaml.safe_dump(tree))
+    variables = inventory / "host_vars"
+    variables.mkdir()
+    (variables / f"{member.address}.yml").write_text(f"pgdolly_patroni_config: {encrypted}")
+    return inventory
+
+
+def test_templates_and_vaults(sandbox: Sandbox, vaulted: Path) -> None:
+    """Ansible fills in what only Ansible can."""
+    with sandbox.nothing_changes():
+        result = play(
+            sandbox,
+            "-l",
+            TARGET,
+            "-e",
+            FROM_META,
+            "--check",
+            f"--vault-password-file={vaulted.parent / 'password'}",
+            inventory=vaulted,
+        )
+    assert str(sandbox.members(TARGET)[0].data_directory) in result.stdout, result
+
+
+# -- the recovery itself
+
+
+def test_to_the_latest_state(sandbox: Sandbox, scenario: Scenario) -> None:
+    """./pgsql-pitr.yml -l pg-test -e '{"pg_pitr": { "cluster": "pg-meta" }}'"""
+    before = {run["run_id"] for run in sandbox.runs()}
+    result = play(sandbox, "-l", TARGET, "-e", FROM_META)
+    sandbox.assert_cluster_whole(rows=scenario.end, archiving=False)
+    [run] = [run for run in sandbox.runs() if run["run_id"] not in before]
+    assert run["state"] == "finished"
+    assert request_of(sandbox, run["run_id"]) == {
+        "pg_pitr": {"cluster": SOURCE},
+        "inventory": str(sandbox.inventory),
+        "door": "ansible",
+    }
+    assert "changed=1" in result.stdout
+    assert f"next: pgdolly cleanup {TARGET}" in result.stdout
+    # Every step has a line, and no host but one ran the task.
+    assert "join the leader's timeline by streaming  done in" in result.stdout
+    assert result.stdout.count("unreachable=0") == 1
+
+
+def test_to_a_time_with_archiving_on(sandbox: Sandbox, scenario: Scenario) -> None:
+    """The manual page's other command, its keys in whatever YAML allows."""
+    sandbox.pgdolly("cleanup", TARGET, "--yes")  # the stanza is to take the clone's WAL
+    given = f'{{"pg_pitr": {{ "cluster": "{SOURCE}", "time": "{scenario.early.time}" ,archive: true }}}}'
+    play(sandbox, "-l", TARGET, "-e", given)
+    sandbox.assert_cluster_whole(rows=scenario.early.rows, archiving=True)
+
+
+@pytest.fixture
+def playing(sandbox: Sandbox) -> Iterator[subprocess.Popen[str]]:
+    """A playbook at work."""
+    with subprocess.Popen(
+        ("./pgsql-pitr.yml", "-l", TARGET, "-e", FROM_META),
+        cwd=PROJECT,
+        env=environment(sandbox),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        yield process
+        process.kill()
+
+
+def test_interrupted_and_taken_up_by_the_other_door(
+    sandbox: Sandbox, scenario: Scenario, playing: subprocess.Popen[str]
+) -> None:
+    """Ctrl-C; its lines come while it works, so the run and how to go on are known by then."""
+    assert playing.stdout is not None
+    run = ""
+    for line in playing.stdout:
+        if line.startswith("should this be interrupted: pgdolly resume "):
+            run = line.split()[-1]
+        if "restore" in line and "begins" in line and run:
+            break
+    assert run, "no progress was shown"
+    playing.send_signal(signal.SIGINT)
+    playing.communicate(timeout=60)
+    wait_until(lambda: sandbox.state_of(run) == "interrupted", 30, "the journal to say so")
+
+    sandbox.pgdolly("resume", run, "--output=json")
+    assert sandbox.state_of(run) == "finished"
+    sandbox.assert_cluster_whole(rows=scenario.end, archiving=False)
