@@ -14,12 +14,21 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from pgdolly.domain.cluster import Member, Node, ServiceManager
 from pgdolly.domain.command import Command
-from pgdolly.transport.jobs import JobState, JobView, look_at_job, start_command, start_job
+from pgdolly.transport.jobs import JobState, JobView, launch_command, look_at_job, start_job
 from pgdolly.transport.local import LocalShell
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 SHELL = LocalShell("here", ME)
+MEMBER = Member(
+    name="here",
+    cluster="here",
+    sequence=1,
+    role="primary",
+    node=Node(name="here", address="127.0.0.1"),
+    service_manager=ServiceManager.SUPERVISOR,
+)
 
 
 @pytest.fixture
@@ -34,7 +43,8 @@ def job(tmp_path: Path) -> Iterator[Path]:
 
 
 def start(directory: Path, *argv: str, environment: tuple[tuple[str, str], ...] = ()) -> None:
-    asyncio.run(start_job(SHELL, PurePosixPath(directory), Command(argv=argv, environment=environment)))
+    command = Command(argv=argv, environment=environment)
+    asyncio.run(start_job(SHELL, MEMBER, PurePosixPath(directory), command))
 
 
 def look(directory: Path, *, tail_bytes: int = 8192) -> JobView:
@@ -90,7 +100,9 @@ def test_a_job_has_no_input_and_a_session_of_its_own(job: Path) -> None:
 def test_a_job_outlives_the_controller_that_started_it(job: Path, tmp_path: Path) -> None:
     """Its whole session is killed, as a closed terminal or a lost connection does."""
     go = tmp_path / "go"
-    command = start_command(
+    job.mkdir(parents=True)
+    command = launch_command(
+        MEMBER,
         PurePosixPath(job),
         Command(argv=("sh", "-c", f"until [ -e {go} ]; do sleep 0.02; done; echo survived")),
     )
@@ -108,6 +120,7 @@ def test_a_job_outlives_the_controller_that_started_it(job: Path, tmp_path: Path
     )
     assert starter.stdout is not None
     assert starter.stdout.readline() == "0\n"
+    wait_until((job / "pid").exists, "the job to say which process it is")
     os.killpg(starter.pid, signal.SIGHUP)
     os.killpg(starter.pid, signal.SIGKILL)
     starter.wait(10)

@@ -17,9 +17,8 @@ from typing import Any
 
 import pytest
 
-import pgdolly.drivers.node
+from pgdolly.drivers.node_program import program_source
 
-PROGRAMS = Path(pgdolly.drivers.node.__path__[0])
 SEGMENT_SIZE = 1024 * 1024
 PLACEHOLDER = "# placeholder of pgdolly: this timeline is taken in the backup history of this cluster\n"
 
@@ -28,7 +27,7 @@ def program(name: str, *, user: str | None = None, **arguments: Any) -> dict[str
     """Run a program as a node does: from standard input, with one JSON argument."""
     done = subprocess.run(
         [sys.executable if user is None else "/usr/bin/python3", "-", json.dumps(arguments, default=str)],
-        input=(PROGRAMS / f"{name}.py").read_text(),
+        input=program_source(name),
         capture_output=True,
         text=True,
         timeout=60,
@@ -316,3 +315,18 @@ def test_a_recovery_is_prepared_from_what_the_wal_needs(initialized: tuple[Path,
         program("prepare_recovery", user=user, wait_for_more=True, **arguments)
         assert not (data / "recovery.signal").exists()
         assert (data / "standby.signal").exists()
+
+
+def test_the_lock_files_of_a_killed_server_go_once_none_of_its_processes_is_left(tmp_path: Path) -> None:
+    """Its number may belong to another process again: to this one, here."""
+    data, private = tmp_path / "data", tmp_path / "private"
+    locks = [data / "postmaster.pid", private / ".s.PGSQL.5433.lock"]
+    for path in locks:
+        path.parent.mkdir()
+        path.write_text(f"{os.getpid()}\n{data}\n")
+    left_over = subprocess.Popen(["sleep", "0.5"], cwd=data)
+    where: dict[str, Any] = {"data_directory": data, "private_directory": private, "port": 5433}
+    assert program("clear_pid", **where) == {"cleared": [str(path) for path in locks]}
+    assert not any(path.exists() for path in locks)
+    assert left_over.wait(timeout=0) == 0, "it was not waited for"
+    assert program("clear_pid", **where) == {"cleared": []}

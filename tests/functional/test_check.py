@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import time
@@ -118,10 +119,20 @@ def wait_for_findings(sandbox: Sandbox, *codes: str) -> dict[str, Finding]:
 
 
 def newest_segment(sandbox: Sandbox, leader: Member) -> Path:
-    """The file of the last segment that the leader has archived."""
-    name = sandbox.value(leader, "SELECT last_archived_wal FROM pg_stat_archiver")
-    [path] = sandbox.repository.glob(f"archive/{TARGET}/*/{name[:16]}/{name}-*")
-    return path
+    """The file of the last segment that the leader has archived, once the leader says so, too.
+
+    A segment is in the archive a moment before PostgreSQL counts it; a backup's history file is counted as well.
+    """
+    segment = re.compile(r"[0-9A-F]{24}-[0-9a-f]{40}")
+    files = (sandbox.repository / "archive" / TARGET).rglob("*")
+    newest = max((path for path in files if segment.match(path.name)), key=lambda path: path.name)
+    name = newest.name[:24]
+    wait_until(
+        lambda: sandbox.value(leader, "SELECT last_archived_wal FROM pg_stat_archiver") >= name,
+        30,
+        f"{leader.name} to count {name} as archived",
+    )
+    return newest
 
 
 # -- all is well
@@ -287,7 +298,7 @@ def test_a_stanza_of_another_system(sandbox: Sandbox, leader: Member) -> None:
     sandbox.psql(leader, "CREATE TABLE noise3 (); SELECT pg_switch_wal()")
     found = wait_for_findings(sandbox, "stanza_other_system", "archiver_failing")
     assert "[051]" in found["stanza_other_system"]["what"]
-    assert "[044]" in found["archiver_failing"]["what"]
+    assert "[044]" in found["archiver_failing"]["what"], found["archiver_failing"]
     backup = sandbox.execute(leader, "pb", "backup", status=None)
     assert "[051]" in backup.stdout + backup.stderr
     cure(sandbox, found["stanza_other_system"])

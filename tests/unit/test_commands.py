@@ -21,6 +21,7 @@ from pgdolly.domain.target import RecoveryTarget, TargetType
 from pgdolly.drivers import patroni, pgbackrest, postgres, services
 from pgdolly.drivers.pgbackrest import RestoreSource
 from pgdolly.drivers.postgres import Instance
+from pgdolly.transport.units import in_unit
 
 MEMBER = Member(
     name="pg-test-1",
@@ -356,11 +357,46 @@ def test_supervisor_is_asked_from_patronis_own_environment() -> None:
     assert services.start_command(MEMBER).argv[-2:] == ("start", "pg-test-1")
 
 
-def test_a_service_manager_that_is_not_there_is_refused() -> None:
-    for member in (
-        dataclasses.replace(MEMBER, service_manager=ServiceManager.SYSTEMD),
-        dataclasses.replace(MEMBER, supervisor_config=None),
-    ):
-        with pytest.raises(InvalidInput, match="pgdolly_service_manager") as raised:
-            services.start_command(member)
-        assert raised.value.untouched == "nothing was changed"
+SYSTEMD = dataclasses.replace(MEMBER, service_manager=ServiceManager.SYSTEMD, service="patroni")
+
+
+def test_systemd_is_asked_as_root() -> None:
+    assert services.start_command(SYSTEMD) == Command(argv=("systemctl", "start", "patroni"), run_as="root")
+    assert services.stop_command(SYSTEMD) == Command(argv=("systemctl", "stop", "patroni"), run_as="root")
+
+
+def test_long_work_on_a_systemd_node_is_a_unit_of_the_dbsu() -> None:
+    """systemd puts its own variables where it sees a dollar sign, unless that is doubled."""
+    command = Command(argv=("sh", "-c", 'echo "$1"', "it"), environment=(("A", "b c"),))
+    assert in_unit(SYSTEMD, command) == Command(
+        argv=(
+            "systemd-run",
+            "--quiet",
+            "--collect",
+            "--uid=postgres",
+            "--service-type=exec",
+            "--description=pgdolly: pg-test-1",
+            "--setenv=A=b c",
+            "--",
+            "sh",
+            "-c",
+            'echo "$$1"',
+            "it",
+        ),
+        run_as="root",
+    )
+    assert in_unit(SYSTEMD, command, forking=True).argv[4] == "--service-type=forking"
+    assert in_unit(MEMBER, command) is command
+
+
+@pytest.mark.parametrize(
+    ("member", "what"),
+    [
+        (dataclasses.replace(MEMBER, service_manager=None), "systemd does not know a service 'pg-test-1'"),
+        (dataclasses.replace(MEMBER, supervisor_config=None), "pgdolly_supervisor_config is not set"),
+    ],
+)
+def test_a_service_manager_that_is_not_there_is_refused(member: Member, what: str) -> None:
+    with pytest.raises(InvalidInput, match=what) as raised:
+        services.start_command(member)
+    assert raised.value.untouched == "nothing was changed"

@@ -150,7 +150,12 @@ def test_step_ids_are_unique_within_a_run(plan: Plan, part: int) -> None:
 def example_restore(name: str = "pg-test-1") -> Restore:
     return Restore(
         member=Member(
-            name=name, cluster="pg-test", sequence=1, role="primary", node=Node(name="n", address="10.0.0.1")
+            name=name,
+            cluster="pg-test",
+            sequence=1,
+            role="primary",
+            node=Node(name="n", address="10.0.0.1"),
+            service_manager=ServiceManager.SYSTEMD,
         ),
         target=RecoveryTarget(),
         directory=PurePosixPath("/pg/data"),

@@ -23,11 +23,12 @@ from pgdolly.operations.reset.blueprint import ResetBlueprint
 from pgdolly.operations.reset.plan import moved_on, plan_finish, plan_move_on, plan_reset
 from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
 from pgdolly.steps.member import KeepDataDirectory, StopMember
-from pgdolly.steps.promote import PromoteLeader, ResetStore, StopRecovered
+from pgdolly.steps.promote import PromoteLeader, StopRecovered
 from pgdolly.steps.recover import HoldReplica, PrepareRecovery, Recover
 from pgdolly.steps.registry import STEPS
 from pgdolly.steps.restore import RestoreDataDirectory
 from pgdolly.steps.stanza import CheckStanza, MendStanza, TakeBackup
+from pgdolly.steps.store import ResetStore
 from pgdolly.steps.verify import VerifyCluster
 from reset_blueprints import LATEST, TIME, blueprint, resolved
 
@@ -57,6 +58,7 @@ JOURNALED = (
 KINDS = (
     "check_stanza",
     "enable_archiving",
+    "fence_store",
     "hand_over_leader",
     "hold_replica",
     "join_replica",
@@ -308,7 +310,7 @@ def test_every_recovery_starts_without_archiving_and_without_the_network() -> No
         for _, _, _, step in plan.steps()
         if isinstance(step, Recover)
     ]
-    for [command] in starts:
+    for [_, command] in starts:
         [options] = [word for word in command.argv if word.startswith("--options=")]
         assert "-c archive_mode=off " in options
         assert "-c listen_addresses= " in options

@@ -47,8 +47,9 @@ class Member:
     patroni: str = "patroni"
     patroni_config: PurePosixPath = PurePosixPath("/etc/patroni/patroni.yml")
     pgbackrest_config: PurePosixPath | None = None
-    service_manager: ServiceManager = ServiceManager.SYSTEMD
+    service_manager: ServiceManager | None = None  # None: not said, and not asked of the node yet
     service: str = "patroni"
+    service_enabled: bool = False  # started when its node boots; found on the node
     supervisor_config: PurePosixPath | None = None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -17,9 +18,24 @@ from pgdolly.transport.shell import Shell, run_checked
 _LAUNCH = 'exec $(sed -n "1s/^#!//p" "$(command -v "$1")") - "$2"'
 
 
+_IMPORT = re.compile(r"^from (\w+) import", re.MULTILINE)
+_SENT_ALONG = """\
+import sys as _sys, types as _types
+_module = _sys.modules[{name!r}] = _types.ModuleType({name!r})
+exec(compile({source!r}, {file!r}, "exec"), _module.__dict__)
+"""
+
+
 @cache
-def _source(name: str) -> str:
-    return files("pgdolly.drivers.node").joinpath(f"{name}.py").read_text(encoding="utf-8")
+def program_source(name: str) -> str:
+    """What is sent to a node: the program, with those of its siblings before it that it imports."""
+    here = files("pgdolly.drivers.node")
+    source = here.joinpath(f"{name}.py").read_text(encoding="utf-8")
+    siblings = [each for each in _IMPORT.findall(source) if here.joinpath(f"{each}.py").is_file()]
+    sent_along = [
+        _SENT_ALONG.format(name=each, file=f"{each}.py", source=program_source(each)) for each in siblings
+    ]
+    return "".join([*sent_along, source])
 
 
 def node_program(member: Member, name: str, arguments: dict[str, Any], summary: str) -> Command:
@@ -29,7 +45,7 @@ def node_program(member: Member, name: str, arguments: dict[str, Any], summary: 
     """
     return Command(
         argv=("sh", "-c", _LAUNCH, name, member.patroni, json.dumps(arguments, default=str)),
-        stdin=_source(name),
+        stdin=program_source(name),
         summary=summary,
     )
 

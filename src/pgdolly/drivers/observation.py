@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from pgdolly.domain.cluster import Member
+from pgdolly.domain.cluster import Member, ServiceManager
 from pgdolly.domain.command import Command
 from pgdolly.domain.errors import InvalidInput
 from pgdolly.domain.lsn import DEFAULT_SEGMENT_SIZE
@@ -30,7 +31,7 @@ class RunLock:
 class MemberFacts:
     """What one member's node says of itself. Sizes in bytes."""
 
-    member: Member
+    member: Member  # with the service manager that was found
     scope: str
     patroni_name: str
     patroni_version: str
@@ -91,6 +92,7 @@ def observe_command(member: Member, *, measure: bool = False) -> Command:
             "pgbackrest_config": str(member.pgbackrest_config) if member.pgbackrest_config else None,
             "bin_directory": str(member.bin_directory) if member.bin_directory else None,
             "work_directory": member.work_directory,
+            "service": member.service,
             "measure": measure,
         },
         f"look at {member.name}",
@@ -131,8 +133,15 @@ def parse_facts(member: Member, found: dict[str, Any]) -> MemberFacts:
         raise problem(
             f"pgBackRest is not to be found: {found.get('pgbackrest_problem')}", "install pgbackrest"
         )
-    directory, postmaster = found["data_directory"], found.get("postmaster") or {}
     lock, abandoned = found.get("lock"), found.get("abandoned")
+    if member.service_manager is not ServiceManager.SUPERVISOR and found["systemd"]["known"]:
+        member = dataclasses.replace(
+            member,
+            service_manager=ServiceManager.SYSTEMD,
+            # A run that was given up half way has left it disabled.
+            service_enabled=found["systemd"]["enabled"] or abandoned is not None,
+        )
+    directory, postmaster = found["data_directory"], found.get("postmaster") or {}
     cluster = found.get("cluster")
     return MemberFacts(
         member=member,

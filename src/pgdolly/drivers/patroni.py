@@ -95,12 +95,44 @@ def restart_command(member: Member) -> Command:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreView:
+    """What the store holds of a cluster now: who is registered, alive, by name with the host of its PostgreSQL."""
+
+    leader: str | None
+    members: dict[str, str | None]
+
+
+async def read_store(shell: Shell, member: Member) -> StoreView:
+    """Look into the cluster's store through this member's Patroni library: it tells of a cluster that is stopped, too.
+
+    A member that has not written for its time to live (`ttl`, 30 s by default) is not there any more.
+    """
+    answer = await run_node_program(
+        shell, _store_command(member, "look", f"look into Patroni's store from {member.name}")
+    )
+    return StoreView(leader=answer["leader"], members=dict(answer["members"]))
+
+
+def fence_store_command(member: Member) -> Command:
+    """Let no member of the cluster's former life come up: its Patroni exits with "system ID mismatch"."""
+    return _store_command(
+        member,
+        "fence",
+        f"set initialize of {member.cluster} in Patroni's store to a system that does not exist, so that no Patroni "
+        "comes up with old data meanwhile",
+    )
+
+
 def reset_store_command(member: Member) -> Command:
     """Remove what the store remembers of the cluster's former life; its configuration stays."""
-    return node_program(
+    return _store_command(
         member,
-        "store",
-        {"patroni_config": member.patroni_config, "action": "reset"},
+        "reset",
         f"remove initialize, leader, history, status, sync and failover of {member.cluster} from Patroni's store "
         "(its configuration stays)",
     )
+
+
+def _store_command(member: Member, action: Literal["look", "fence", "reset"], summary: str) -> Command:
+    return node_program(member, "store", {"patroni_config": member.patroni_config, "action": action}, summary)

@@ -139,6 +139,16 @@ def rotate_log_command(instance: Instance) -> Command:
     return Command(argv=("sh", "-c", 'if [ -e "$1" ]; then mv "$1" "$1.previous"; fi', "rotate", log))
 
 
+def clear_pid_command(instance: Instance) -> Command:
+    """Take away the lock files of a server that was killed; fails while any of its processes is there."""
+    return node_program(
+        instance.member,
+        "clear_pid",
+        instance.arguments(),
+        f"rm -f {instance.data_directory}/postmaster.pid  # if a killed server left it",
+    )
+
+
 def stop_command(instance: Instance, mode: str = "fast") -> Command:
     return Command(
         argv=(

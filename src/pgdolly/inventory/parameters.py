@@ -48,7 +48,7 @@ class HostParameters(BaseModel):
     pgdolly_patroni_config: PurePosixPath = PurePosixPath("/etc/patroni/patroni.yml")
     pgdolly_pgbackrest_config: PurePosixPath | None = None
     pgdolly_service: str = "patroni"
-    pgdolly_service_manager: ServiceManager = ServiceManager.SYSTEMD
+    pgdolly_service_manager: ServiceManager | None = None  # found on the node
     pgdolly_supervisor_config: PurePosixPath | None = None
 
 

@@ -31,15 +31,18 @@ class StopMember:
         return "stop Patroni and PostgreSQL"
 
     def commands(self) -> tuple[Command, ...]:
-        return (services.stop_command(self.instance.member), self._stop_left_over())
+        return (
+            services.stop_command(self.instance.member),
+            self._stop_left_over(),
+            postgres.clear_pid_command(self.instance),
+        )
 
     def _stop_left_over(self) -> Command:
         script = (
             'if [ -e "$2/postmaster.pid" ]; then '
             'pid=$(head -n 1 "$2/postmaster.pid"); '
             'if [ "$(readlink "/proc/$pid/cwd")" = "$(realpath "$2")" ]; then '
-            '"$1" --pgdata="$2" --mode=fast --timeout=300 stop; '
-            'else rm -f "$2/postmaster.pid"; fi; fi'
+            '"$1" --pgdata="$2" --mode=fast --timeout=300 stop; fi; fi'
         )
         stop = postgres.stop_command(self.instance)
         return Command(
@@ -53,7 +56,8 @@ class StopMember:
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
         shell = context.world.shell(self.instance.member)
         await services.stop_service(shell, self.instance.member)
-        await run_checked(shell, self._stop_left_over(), timeout_seconds=330, doing="stop PostgreSQL")
+        for command in (self._stop_left_over(), postgres.clear_pid_command(self.instance)):
+            await run_checked(shell, command, timeout_seconds=330, doing="stop PostgreSQL")
         return None
 
 

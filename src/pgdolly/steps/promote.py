@@ -9,7 +9,7 @@ from pgdolly.domain.command import Command
 from pgdolly.domain.errors import Refused
 from pgdolly.domain.lsn import LSN
 from pgdolly.domain.timeline import TimelineHistory, history_file_name
-from pgdolly.drivers import patroni, postgres
+from pgdolly.drivers import postgres
 from pgdolly.drivers.postgres import Instance, RecoveryState
 from pgdolly.engine.step import Effect, StepCheck, StepState
 from pgdolly.steps.recover import Recover
@@ -164,33 +164,6 @@ class StopRecovered:
             )
         if self.rotate:
             await run_checked(shell, postgres.rotate_log_command(self.instance))
-        return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResetStore:
-    """Make the cluster's entries in Patroni's store those of a cluster whose life begins now."""
-
-    kind: ClassVar[str] = "reset_store"
-    effect: ClassVar[Effect] = Effect.DESTROY
-
-    instance: Instance
-
-    def title(self) -> str:
-        return f"clear the former life of {self.instance.member.cluster} out of Patroni's store"
-
-    def commands(self) -> tuple[Command, ...]:
-        return (patroni.reset_store_command(self.instance.member),)
-
-    async def check(self, context: StepContext) -> StepCheck:
-        return StepCheck(
-            StepState.PENDING
-        )  # no member is started before the next step, so again does no harm
-
-    async def apply(self, context: StepContext) -> dict[str, Any] | None:
-        await run_checked(
-            context.world.shell(self.instance.member), self.commands()[0], doing="clear Patroni's store"
-        )
         return None
 
 

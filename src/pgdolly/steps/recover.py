@@ -16,6 +16,7 @@ from pgdolly.drivers.postgres import Instance, RecoveryState
 from pgdolly.engine.step import Effect, StepCheck, StepState
 from pgdolly.steps.world import POLL_SECONDS, StepContext
 from pgdolly.transport.shell import run_checked
+from pgdolly.transport.units import in_unit
 
 START_SECONDS = 15.0  # pg_ctl --no-wait returns before the server has written its postmaster.pid
 STALL_SECONDS = 600.0  # a replay that shows no new segment and no new line for so long is stuck
@@ -85,13 +86,15 @@ class Recover:
         return f"replay to {self.target}, then {end}"
 
     def commands(self) -> tuple[Command, ...]:
+        start = postgres.start_recovery_command(
+            self.instance,
+            self.target,
+            timeline=self.timeline,
+            action="pause" if self.mode == "pause" else "shutdown",
+        )
         return (
-            postgres.start_recovery_command(
-                self.instance,
-                self.target,
-                timeline=self.timeline,
-                action="pause" if self.mode == "pause" else "shutdown",
-            ),
+            postgres.clear_pid_command(self.instance),
+            in_unit(self.instance.member, start, forking=True),
         )
 
     async def check(self, context: StepContext) -> StepCheck:
@@ -106,7 +109,8 @@ class Recover:
         starting_until = 0.0
         if not state.running and not self._reached(state):
             await run_checked(shell, postgres.rotate_log_command(self.instance))
-            await run_checked(shell, self.commands()[0], doing="start the recovery")
+            for command in self.commands():
+                await run_checked(shell, command, doing="start the recovery")
             starting_until = time.monotonic() + START_SECONDS
         seen, since = "", time.monotonic()
         while True:
@@ -197,7 +201,7 @@ class Recover:
         return CommandFailed(
             what,
             where=member,
-            argv=self.commands()[0].argv,
+            argv=self.commands()[-1].argv,
             stderr_end=state.log_end,
             untouched="the source and its repository; no member was handed to Patroni",
             next_command=resume,

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pgdolly.engine.plan import StepRegistry
 from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
 from pgdolly.steps.member import KeepDataDirectory, StopMember
-from pgdolly.steps.promote import PromoteLeader, ResetStore, SetRoles, StopRecovered
+from pgdolly.steps.promote import PromoteLeader, SetRoles, StopRecovered
 from pgdolly.steps.recover import HoldReplica, PrepareRecovery, Recover
 from pgdolly.steps.restore import RestoreDataDirectory
 from pgdolly.steps.stanza import CheckStanza, EnableArchiving, MendStanza, TakeBackup
+from pgdolly.steps.store import FenceStore, ResetStore
 from pgdolly.steps.verify import VerifyCluster
 
 STEPS = StepRegistry(
     StopMember,
+    FenceStore,
     KeepDataDirectory,
     RestoreDataDirectory,
     PrepareRecovery,

@@ -65,7 +65,7 @@ class RestoreDataDirectory:
         view = await look_at_job(shell, job)
         if view.state is not JobState.RUNNING:
             await run_checked(shell, self._make_directory(), doing="make the data directory")
-            await start_job(shell, job, self._restore())
+            await start_job(shell, self.instance.member, job, self._restore())
         while True:
             view = await look_at_job(shell, job)
             self._show(context, view)

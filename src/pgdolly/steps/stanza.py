@@ -244,7 +244,7 @@ class TakeBackup:
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
         shell, job = context.world.shell(self.instance.member), self._job(context)
         if (await look_at_job(shell, job)).state is not JobState.RUNNING:
-            await start_job(shell, job, self.commands()[0])
+            await start_job(shell, self.instance.member, job, self.commands()[0])
         while True:
             view = await look_at_job(shell, job)
             found = _BACKED_UP.findall(view.stdout_end)

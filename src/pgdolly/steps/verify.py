@@ -41,6 +41,7 @@ class VerifyCluster:
     leader: Instance
     replicas: tuple[Instance, ...]
     archive: bool
+    left_out: tuple[str, ...] = ()  # members that are down, each with how to bring it back
 
     def title(self) -> str:
         return f"verify {self.leader.member.cluster}: one leader, one timeline, one LSN on every member"
@@ -81,6 +82,8 @@ class VerifyCluster:
                 where=self.leader.member.cluster,
                 next_command=f"pgdolly check {self.leader.member.cluster}",
             )
+        for text in self.left_out:
+            context.note(text)
         leader = seen[self.leader.member.name]
         return {"timeline": leader.timeline, "lsn": str(leader.lsn), "members": len(seen)}
 

@@ -7,27 +7,36 @@ many forks, it names another process.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
 
+from pgdolly.domain.cluster import Member, ServiceManager
 from pgdolly.domain.command import Command
 from pgdolly.transport.shell import Shell, run_checked
+from pgdolly.transport.units import in_unit
 
-_START = r"""
+_PREPARE = r"""
 set -eu
 umask 077
-directory=$1; shift
-mkdir -p "$directory"
-cd "$directory"
+mkdir -p "$1"
+cd "$1"
 rm -f status pid
-setsid --fork bash -c '
-    read -r boot </proc/sys/kernel/random/boot_id
-    echo "$$ $(cut -d " " -f 22 /proc/$$/stat) $boot" >pid.new && mv pid.new pid
-    "$@" >stdout 2>stderr </dev/null
-    echo "$?" >status.new && mv status.new status
-' job "$@" >/dev/null 2>&1 </dev/null
-for _ in $(seq 100); do [ -e pid ] && exit 0; sleep 0.05; done
+"""
+
+_JOB = r"""
+umask 077
+cd "$1" || exit
+shift
+read -r boot </proc/sys/kernel/random/boot_id
+echo "$$ $(cut -d " " -f 22 /proc/$$/stat) $boot" >pid.new && mv pid.new pid
+"$@" >stdout 2>stderr </dev/null
+echo "$?" >status.new && mv status.new status
+"""
+
+_AWAIT_START = r"""
+for _ in $(seq 100); do [ -e "$1/pid" ] && exit 0; sleep 0.05; done
 echo "the job did not start within 5 s" >&2
 exit 1
 """
@@ -77,20 +86,26 @@ class JobView:
     stderr_end: str
 
 
-def start_command(directory: PurePosixPath, command: Command) -> Command:
-    """The command that starts `command` as the job in `directory`."""
+def launch_command(member: Member, directory: PurePosixPath, command: Command) -> Command:
+    """The command that leaves `command` behind as the job in `directory`, which is there."""
     environment = tuple(f"{name}={value}" for name, value in command.environment)
     argv = ("env", *environment, *command.argv) if environment else command.argv
-    return Command(
-        argv=("bash", "-c", _START, "start", str(directory), *argv),
-        run_as=command.run_as,
-        summary=f"{command.shown()} &",
-    )
+    job = Command(argv=("bash", "-c", _JOB, "job", str(directory), *argv), summary=f"{command.shown()} &")
+    if member.service_manager is ServiceManager.SYSTEMD:
+        return in_unit(member, job)
+    detached = ("sh", "-c", 'exec setsid --fork "$@" >/dev/null 2>&1 </dev/null', "detach", *job.argv)
+    return dataclasses.replace(job, argv=detached)
 
 
-async def start_job(shell: Shell, directory: PurePosixPath, command: Command) -> None:
+async def start_job(shell: Shell, member: Member, directory: PurePosixPath, command: Command) -> None:
     """Start a job; one that runs already in this directory must not exist."""
-    await run_checked(shell, start_command(directory, command), doing=f"start the job {directory.name}")
+    doing = f"start the job {directory.name}"
+    for each in (
+        Command(argv=("bash", "-c", _PREPARE, "prepare", str(directory))),
+        launch_command(member, directory, command),
+        Command(argv=("bash", "-c", _AWAIT_START, "await", str(directory))),
+    ):
+        await run_checked(shell, each, doing=doing)
 
 
 async def look_at_job(

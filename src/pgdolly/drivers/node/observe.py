@@ -1,6 +1,6 @@
 """Say what this node is like now. Reads only.
 
-Takes: patroni_config, data_directory, bin_directory, pgbackrest_config, work_directory, patroni_port, measure.
+Takes: patroni_config, data_directory, bin_directory, pgbackrest_config, work_directory, service, measure.
 """
 
 import configparser
@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.request
+
+from patroni_rest import call
 
 
 def output_of(*argv):
@@ -40,10 +41,9 @@ def local_configuration(path):
     return Config(path, validator=None).local_configuration
 
 
-def patroni_settings(path):
+def patroni_settings(local):
     from patroni.version import __version__
 
-    local = local_configuration(path)
     postgresql = local.get("postgresql", {})
     authentication = postgresql.get("authentication", {})
     return {
@@ -56,14 +56,6 @@ def patroni_settings(path):
         "rest_address": local.get("restapi", {}).get("connect_address"),
         "listen": postgresql.get("listen"),
     }
-
-
-def cluster_by_rest(address):
-    try:
-        with urllib.request.urlopen(f"http://{address}/cluster", timeout=3) as answer:
-            return json.load(answer)
-    except Exception as error:  # whatever it is, the cluster's own word is not to be had
-        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def postmaster(data_directory):
@@ -134,6 +126,29 @@ def stanza_settings(path, data_directory):
     return found
 
 
+def systemd_unit(service):
+    """Whether systemd runs this node and has such a unit, and whether it starts it at boot.
+
+    Without D-Bus an account other than root cannot ask; then systemd's directories tell.
+    """
+    unit = service if "." in service else f"{service}.service"
+    if not os.path.isdir("/run/systemd/system"):
+        return {"known": False, "enabled": False}
+    state, _ = output_of("systemctl", "show", "--property=LoadState,UnitFileState", "--", unit)
+    if state is not None:
+        shown = dict(line.split("=", 1) for line in state.splitlines() if "=" in line)
+        return {
+            "known": shown["LoadState"] == "loaded",
+            "enabled": shown["UnitFileState"].startswith("enabled"),
+        }
+    files = (
+        f"{directory}/systemd/system/{unit}"
+        for directory in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
+    )
+    wanted = glob.glob(f"/etc/systemd/system/*.wants/{glob.escape(unit)}")
+    return {"known": any(os.path.exists(name) for name in files), "enabled": bool(wanted)}
+
+
 def bytes_below(directory):
     total = 0
     for folder, _, files in os.walk(directory):
@@ -148,7 +163,8 @@ def bytes_below(directory):
 def main(arguments):
     found = {"user": pwd.getpwuid(os.geteuid()).pw_name, "clock": time.time(), "timezone": list(time.tzname)}
     try:
-        found["patroni"] = patroni_settings(arguments["patroni_config"])
+        local = local_configuration(arguments["patroni_config"])
+        found["patroni"] = patroni_settings(local)
     except Exception as error:
         found["patroni_problem"] = f"{arguments['patroni_config']}: {error}"
     patroni = found.get("patroni") or {}
@@ -172,6 +188,7 @@ def main(arguments):
     if found["data_directory"]["has_version"]:
         found["control"], found["control_problem"] = control_data(found["bin_directory"], data_directory)
         found["archive_mode_kept"] = setting_in_auto_conf(data_directory, "archive_mode")
+    found["systemd"] = systemd_unit(arguments["service"])
     found["stanza"] = stanza_settings(arguments["pgbackrest_config"], data_directory)
     parent = data_directory
     while not os.path.isdir(parent):
@@ -182,7 +199,8 @@ def main(arguments):
     if arguments.get("measure") and found["data_directory"]["exists"]:
         found["data_bytes"] = bytes_below(data_directory)
     if patroni.get("rest_address"):
-        found["cluster"] = cluster_by_rest(patroni["rest_address"])
+        status, answer = call(local, "/cluster", timeout=3)
+        found["cluster"] = answer if status == 200 else {"error": answer}
     for key, name in (("lock", "run.lock"), ("abandoned", "run.abandoned")):
         try:
             with open(os.path.join(arguments["work_directory"], name)) as lock:

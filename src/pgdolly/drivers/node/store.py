@@ -1,12 +1,15 @@
 """Make a cluster's entries in its store (etcd, Consul, …) those of a cluster whose life begins now.
 
-Takes: patroni_config, action (look|reset). Goes through Patroni's own library and configuration on this node, so that
-any store works with the node's own credentials. The dynamic configuration stays: wiping it would fall back
-to `bootstrap.dcs` and lose every `patronictl edit-config`.
+Takes: patroni_config, action (look|fence|reset). Goes through Patroni's own library and configuration on this
+node, so that any store works with the node's own credentials. The dynamic configuration stays: wiping it would fall
+back to `bootstrap.dcs` and lose every `patronictl edit-config`.
 """
 
 import json
 import sys
+import urllib.parse
+
+NOBODY = "9223372036854775807"  # no cluster has this system identifier before the year 2038
 
 
 def main(arguments):
@@ -22,7 +25,13 @@ def main(arguments):
         "paused": bool(data and data.get("pause")),
         "standby_cluster": bool(data and data.get("standby_cluster")),
         "configuration": data is not None,
+        "members": {
+            member.name: urllib.parse.urlsplit(member.conn_url or "").hostname for member in cluster.members
+        },
     }
+    if arguments["action"] == "fence":
+        # Patroni exits with "system ID mismatch" on a member that comes up with data of another system than this.
+        dcs.initialize(create_new=False, sysid=NOBODY)
     if arguments["action"] == "reset":
         # Order: first what lets a stale member in (a re-clone of one source has the same system identifier),
         # then what would make Patroni distrust the new leader (its LSN and timeline are behind the old ones').

@@ -7,6 +7,7 @@ the leader's archiver has acknowledged with what the archive holds.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,14 +29,23 @@ from pgdolly.steps.world import World
 from pgdolly.transport.shell import Shell, run_checked
 
 # An asynchronous archive-push leaves its error in the spool, where the log has only "exit code 103"; a synchronous
-# one writes to PostgreSQL's log.
+# one writes to PostgreSQL's log. Either goes on, over several lines, to its first hint.
 _ARCHIVER_MESSAGE = r"""
 for file in "$1/$2.error" "$1/global.error"; do
-    if [ -s "$file" ]; then echo "ERROR: [$(head -n 1 "$file")]: $(sed -n '2p' "$file")"; exit 0; fi
+    if [ -s "$file" ]; then
+        echo "ERROR: [$(head -n 1 "$file")]: $(sed -n '2,${/HINT:/q;p}' "$file" | tr -s '\n ' ' ')"
+        exit 0
+    fi
 done
-[ -n "$3" ] && tail -c 65536 "$3" | grep -a 'ERROR: *\[[0-9]*\]' | tail -n 1
+[ -n "$3" ] && tail -c 65536 "$3" | awk '
+    /ERROR: *\[[0-9]*\]/ { sub(/.*ERROR:/, "ERROR:"); message = $0; more = 1; next }
+    /HINT:/ || /^[^ ]/ { more = 0 }
+    more { sub(/^ +/, " "); message = message $0 }
+    END { if (message) print message }'
 exit 0
 """
+# Of a repository of several, pgBackRest names the kind of error where it else gives its number.
+_NUMBERS = {"ArchiveMismatchError": "044", "FileMissingError": "055"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +187,10 @@ async def _archiver_message(shell: Shell, leader: MemberLook | None) -> str:
         summary="read what archive-push said last",
     )
     completed = await shell.run(command)
-    return completed.stdout.strip()[:500]
+    message = re.sub(
+        r"\[(\w+Error)\]", lambda found: f"[{_NUMBERS.get(found[1], found[1])}]", completed.stdout.strip()
+    )
+    return message[:500]
 
 
 async def _same_stanza(world: World, own: MemberFacts, others: list[ClusterLook]) -> frozenset[str]:

@@ -35,6 +35,7 @@ class ResetBlueprint:
     """A reset, decided. It is kept in the journal and goes on with a paused run.
 
     :param placeholders: timelines that the clone's first one has to come after.
+    :param left_out: members that are down, each with how to bring it back.
     :param beside: restored into another directory of the leader's node; the cluster itself is left alone.
     """
 
@@ -52,6 +53,7 @@ class ResetBlueprint:
     segment_size: int
     beside: bool = False
     backup_after: bool = True
+    left_out: tuple[str, ...] = ()
     summary: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()

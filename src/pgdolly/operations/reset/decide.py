@@ -14,7 +14,7 @@ from pgdolly.drivers.pgbackrest import RestoreSource
 from pgdolly.operations.request import PitrRequest
 from pgdolly.operations.reset.beside import refuse_beside
 from pgdolly.operations.reset.blueprint import MemberBlueprint, ResetBlueprint, StanzaNeed
-from pgdolly.operations.reset.describe import describe, warnings_of
+from pgdolly.operations.reset.describe import describe, left_out, warnings_of
 from pgdolly.operations.reset.observe import ResetFacts
 from pgdolly.operations.reset.refusals import (
     lacks_space,
@@ -104,7 +104,7 @@ def _blueprint(facts: ResetFacts, request: PitrRequest, resolved: ResolvedRecove
         members.clear()
     taken = max(
         resolved.highest_timeline,
-        *(timeline for timeline in _own_timelines(facts)),
+        *_own_timelines(facts, resolved),
         resolved.timeline,
     )
     blueprint = ResetBlueprint(
@@ -121,6 +121,7 @@ def _blueprint(facts: ResetFacts, request: PitrRequest, resolved: ResolvedRecove
         placeholders=tuple(range(resolved.timeline + 1, taken + 1)),
         segment_size=resolved.first_segment.size,
         beside=request.data is not None,
+        left_out=tuple(left_out(member) for member, _ in facts.target.silent if request.data is None),
         facts=tuple(sorted(present_facts(facts).items())),
     )
     return dataclasses.replace(
@@ -172,11 +173,24 @@ def _superuser_of_source(member: MemberFacts, facts: ResetFacts) -> str:
     return facts.source.members[0].superuser if facts.source.members else member.superuser
 
 
-def _own_timelines(facts: ResetFacts) -> tuple[int, ...]:
-    """Every timeline that the target's own stanza has seen, in any generation: none may come again."""
+def _own_timelines(facts: ResetFacts, resolved: ResolvedRecovery) -> tuple[int, ...]:
+    """Every timeline that the target has seen, in any generation of its stanza and on its members: none may come again.
+
+    A member's present timeline is in no archive if the target is a clone that was never cleaned up. If it came again,
+    a member that is down now could later join the new one with the old one's data.
+    """
     catalogue = facts.target_catalogue
-    found = [t for archive in catalogue.archives for t in archive.timelines] if catalogue else []
-    return (*found, *(member.timeline or 1 for member in facts.target.members if facts.in_place))
+    archived = [t for archive in catalogue.archives for t in archive.timelines] if catalogue else []
+    present = [
+        timeline
+        for member in facts.target.members
+        if member.system_identifier == resolved.system_identifier
+        for timeline in (
+            member.timeline or 1,
+            *((each.timeline or 1 for each in member.cluster.members) if member.cluster is not None else ()),
+        )
+    ]
+    return (*archived, *present)
 
 
 def _stanza_need(facts: ResetFacts, resolved: ResolvedRecovery) -> StanzaNeed:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pgdolly.domain.cluster import Member, ServiceManager
 from pgdolly.domain.target import RecoveryTarget, TargetAction, TargetType
+from pgdolly.drivers import services
 from pgdolly.operations.reset.blueprint import ResetBlueprint
 from pgdolly.operations.reset.observe import ResetFacts
 
@@ -84,6 +86,11 @@ def warnings_of(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]
     warnings = list(blueprint.resolved.notes)
     for member, error in facts.source.silent:
         warnings.append(f"{member.name} of the source does not answer ({error}); its repository is enough")
+    for text, (_, error) in zip(blueprint.left_out, facts.target.silent, strict=False):
+        warnings.append(
+            f"{text} Its Patroni cannot come up while {blueprint.target_cluster} is reset, nor stream its old data "
+            f"afterwards. ({error.what})"
+        )
     source = next(iter(facts.source.members), None)
     if source is not None:
         for target in facts.target.members:
@@ -100,6 +107,17 @@ def warnings_of(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]
     if view is not None and view.paused:
         warnings.append(f"{blueprint.target_cluster} is paused in Patroni; the pause goes with its old life")
     return tuple(warnings)
+
+
+def left_out(member: Member) -> str:
+    """That a member was left out, and what to type on its node once it is up: Patroni then copies the leader."""
+    stop, start = f"systemctl stop {member.service}", f"systemctl start {member.service}"
+    if member.service_manager is ServiceManager.SUPERVISOR:
+        stop, start = services.stop_command(member).shown(), services.start_command(member).shown()
+    return (
+        f"{member.name} is down and is LEFT OUT. To bring it back, on its node: "
+        f"{stop}; find {member.data_directory} -mindepth 1 -delete; {start}"
+    )
 
 
 def _minor(version: str) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pgdolly.domain.backup import Catalogue
 from pgdolly.domain.cluster import Cluster
 from pgdolly.domain.errors import PgdollyError, Unreachable
+from pgdolly.drivers import patroni
 from pgdolly.drivers.catalogue import read_catalogue
 from pgdolly.drivers.observation import MemberFacts
 from pgdolly.inventory.fleet import Fleet
@@ -44,7 +45,7 @@ def clusters_of(fleet: Fleet, target: str, request: PitrRequest) -> tuple[Cluste
 async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple[ResetFacts, World]:
     """Look at target, source and repository at once.
 
-    :raises Unreachable: if a member of the target does not answer.
+    :raises Unreachable: if no member of the target answers, or one that does not is alive all the same.
     """
     target, source = clusters_of(fleet, target_name, request)
     world = world_of({cluster.name: cluster for cluster in (target, source)}.values())
@@ -55,10 +56,7 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
         target_facts, source_facts = await asyncio.gather(
             observe_cluster(world, target), observe_cluster(world, source)
         )
-    for member, error in target_facts.silent:
-        if isinstance(error, Unreachable) or not target_facts.members:
-            raise error
-        raise _named(error, member.name)
+    await _refuse_silent(world, target_facts, beside=request.data is not None)
     leader = target_facts.leader or target_facts.members[0]
     source_stanza = source_facts.members[0].stanza if source_facts.members else source.name
     shell = world.shell(leader.member)
@@ -89,6 +87,31 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
         ),
         world,
     )
+
+
+async def _refuse_silent(world: World, target: ClusterFacts, *, beside: bool) -> None:
+    """A member whose node is down is left out; one that cannot be looked at for another reason stops the reset.
+
+    So does one that is up and cannot be reached from here: it would go on with its old data, perhaps as the leader.
+
+    :raises Unreachable: if no member answers, or a silent one is alive by the store's word.
+    """
+    for member, error in target.silent:
+        if not target.members or not isinstance(error, Unreachable):
+            raise _named(error, member.name)
+    if not target.silent or beside:
+        return
+    witness = target.members[0].member
+    store = await patroni.read_store(world.shell(witness), witness)
+    for member, error in target.silent:
+        if member.name in store.members or member.node.address in store.members.values():
+            raise Unreachable(
+                f"its node cannot be reached from here ({error.what}), but its Patroni is alive, by the store's word: "
+                "it cannot be stopped, and it would go on with the old data",
+                where=member.name,
+                untouched="nothing was changed",
+                next_command=error.next_command,
+            )
 
 
 def _named(error: PgdollyError, member: str) -> PgdollyError:

@@ -11,10 +11,11 @@ from pgdolly.operations.reset.blueprint import MemberBlueprint, ResetBlueprint
 from pgdolly.recovery.select import ResolvedRecovery
 from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
 from pgdolly.steps.member import KeepDataDirectory, StopMember
-from pgdolly.steps.promote import PromoteLeader, ResetStore, SetRoles, StopRecovered
+from pgdolly.steps.promote import PromoteLeader, SetRoles, StopRecovered
 from pgdolly.steps.recover import HoldReplica, Mode, PrepareRecovery, Recover
 from pgdolly.steps.restore import RestoreDataDirectory
 from pgdolly.steps.stanza import CheckStanza, MendStanza, TakeBackup
+from pgdolly.steps.store import FenceStore, ResetStore
 from pgdolly.steps.verify import VerifyCluster
 
 
@@ -80,7 +81,16 @@ def _stop(blueprint: ResetBlueprint) -> list[Stage]:
         lanes = tuple(_lane(replica, StopMember(instance=replica.instance)) for replica in blueprint.replicas)
         stages.append(Stage("stop the replicas", lanes))
     stages.append(
-        Stage("stop the leader", (_lane(blueprint.leader, StopMember(instance=blueprint.leader.instance)),))
+        Stage(
+            "stop the leader",
+            (
+                _lane(
+                    blueprint.leader,
+                    StopMember(instance=blueprint.leader.instance),
+                    FenceStore(instance=blueprint.leader.instance),
+                ),
+            ),
+        )
     )
     return stages
 
@@ -225,6 +235,7 @@ def _finish(blueprint: ResetBlueprint) -> list[Stage]:
                         leader=leader.instance,
                         replicas=tuple(replica.instance for replica in blueprint.replicas),
                         archive=blueprint.archives,
+                        left_out=blueprint.left_out,
                     ),
                 ),
             ),

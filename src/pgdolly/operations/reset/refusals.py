@@ -6,6 +6,7 @@ import re
 from pathlib import PurePosixPath
 
 from pgdolly.domain.errors import InvalidInput, Refused
+from pgdolly.drivers import services
 from pgdolly.drivers.backup_set import BackupSetContents
 from pgdolly.drivers.observation import MemberFacts
 from pgdolly.operations.locking import held
@@ -29,6 +30,8 @@ def refuse_before_choosing(facts: ResetFacts, request: PitrRequest) -> None:
     if not facts.in_place:
         _refuse_shared(facts)
     for member in facts.target.members:
+        if request.data is None:
+            services.stop_command(member.member)  # refuses where Patroni could not be stopped
         if member.data_directory != member.member.data_directory:
             raise Refused(
                 f"the inventory says pg_data {member.member.data_directory}, "
