@@ -34,7 +34,7 @@ from ansible.utils.color import ANSIBLE_COLOR
 from ansible.utils.display import Display
 
 if TYPE_CHECKING:
-    from pgdolly.engine.events import Event
+    from pgdolly.engine.events import Event, Listener
     from pgdolly.engine.record import RunRecord
     from pgdolly.operations.reset.run import PreparedReset
 
@@ -84,65 +84,103 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return {**result, "failed": True, "msg": "\n".join(error_lines(error))}
 
     def _reset(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        from pgdolly.cli.errors import error_lines
         from pgdolly.cli.plan_view import plan_lines
+        from pgdolly.domain.errors import PgdollyError
         from pgdolly.engine.plan import outline
-        from pgdolly.inventory.fleet import fleet_from_variables
+        from pgdolly.inventory.fleet import fleet_from_variables, refuse_hosts_of_two_clusters
         from pgdolly.operations.playbook import host_variables, refuse_source_among, request_of, targets_of
-        from pgdolly.operations.reset.run import prepare
+        from pgdolly.operations.several import prepare_all
 
         hostvars = task_vars["hostvars"]
         variables = host_variables(hostvars, _defaults())
+        sources = tuple(str(source) for source in task_vars.get("ansible_inventory_sources") or ())
+        origin = ", ".join(sources) or "Ansible"
+        refuse_hosts_of_two_clusters(variables, task_vars["groups"], origin)
         targets = targets_of(
             variables, limit=task_vars.get("ansible_limit"), hosts=task_vars["ansible_play_hosts_all"]
         )
-        fleet = fleet_from_variables(variables, _origin(task_vars))
+        fleet = fleet_from_variables(variables, origin, sources)
         hosts = {str(of_host["pg_cluster"]): host for host, of_host in variables.items()}
         requests = {name: request_of(hostvars[hosts[name]].get("pg_pitr")) for name in targets}
         refuse_source_among(requests)
-        # All are shown to be possible before the first is touched.
-        prepared = [_run(prepare(fleet, name, request)) for name, request in requests.items()]
-        plans = [outline(each.plan) for each in prepared]
+        prepared = _run(prepare_all(fleet, requests))
+        plans = [outline(each.plan) for each in prepared.values()]
         for plan in plans:
             _show(plan_lines(plan))
         if self._task.check_mode:
             _show(["", "check mode: nothing was changed"])
             return {"changed": True, "plans": plans}
-        runs = [_carry_out(each) for each in prepared]
-        return {
+        ended = _carry_out(prepared)
+        errors = {name: error for name, error in ended.items() if isinstance(error, Exception)}
+        result = {
             "changed": True,
             "plans": plans,
-            "runs": [{"run": run.run_id, "target": run.target, "state": run.state.value} for run in runs],
+            "runs": [
+                {"run": run.run_id, "target": run.target, "state": run.state.value}
+                for run in ended.values()
+                if not isinstance(run, Exception)
+            ],
         }
+        for error in errors.values():
+            # One of many, or what no error of pgdolly's explains: Ansible shows where it comes from.
+            if len(ended) == 1 or not isinstance(error, PgdollyError):
+                raise error
+        if errors:
+            lines = [f"{len(errors)} of {len(ended)} targets failed: {', '.join(errors)}"]
+            for name, error in errors.items():
+                lines += [f"{name}:", *(f"  {line}" for line in error_lines(error))]
+            return {**result, "failed": True, "msg": "\n".join(lines)}
+        return result
 
 
-def _carry_out(prepared: PreparedReset) -> RunRecord:
+def _carry_out(prepared: dict[str, PreparedReset]) -> dict[str, RunRecord | Exception]:
+    """Run all at once, and say what came of each; every line begins with its target if there are several."""
     from pgdolly.cli.listeners import PlainListener
     from pgdolly.cli.outcome import outcome_lines
     from pgdolly.domain.errors import PgdollyError
-    from pgdolly.engine.events import RunStarted
+    from pgdolly.engine.events import RunEnded, RunStarted
     from pgdolly.operations.reset.run import execute_prepared
+    from pgdolly.operations.several import each_to_its_end
 
-    show = PlainListener(_DisplayStream())  # type: ignore[arg-type]
+    width = max(len(name) for name in prepared)
     begun: list[str] = []
 
-    def listen(event: Event) -> None:
-        show(event)
-        if isinstance(event, RunStarted):
-            begun.append(event.run_id)
-            # Now, because Ansible drops what a worker says once it has been interrupted.
-            _show([f"should this be interrupted: pgdolly resume {event.run_id}"])
+    def listener(name: str) -> Listener:
+        prefix = f"{name:{width}} | " if len(prepared) > 1 else ""
+        show = PlainListener(_DisplayStream(prefix))  # type: ignore[arg-type]
+
+        def listen(event: Event) -> None:
+            show(event)
+            if isinstance(event, RunEnded) and event.outcome != "interrupted":
+                begun.remove(event.run_id)
+            if isinstance(event, RunStarted):
+                begun.append(event.run_id)
+                # Now, because Ansible drops what a worker says once it has been interrupted.
+                _show([f"{prefix}should this be interrupted: pgdolly resume {event.run_id}"])
+
+        return listen
 
     try:
-        run = _run(execute_prepared(prepared, listen, door="ansible"))
+        ended: dict[str, RunRecord | Exception] = _run(
+            each_to_its_end(
+                {
+                    name: execute_prepared(each, listener(name), door="ansible")
+                    for name, each in prepared.items()
+                }
+            )
+        )
     except asyncio.CancelledError:
-        # Jobs that were begun on nodes go on; the journal says where the run stands.
+        # Jobs that were begun on nodes go on; the journals say where the runs stand.
         raise PgdollyError(
             "interrupted",
-            where=prepared.plan.target,
-            next_command=f"pgdolly resume {' '.join(begun) or 'RUN'}",
+            where=", ".join(prepared),
+            next_command="; ".join(f"pgdolly resume {run}" for run in begun) or "pgdolly runs",
         ) from None
-    _show(outcome_lines(run))
-    return run
+    for run in ended.values():
+        if not isinstance(run, Exception):
+            _show(outcome_lines(run))
+    return ended
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -181,11 +219,6 @@ def _defaults() -> dict[str, Any]:
     return {name: value for name, value in given.items() if value}
 
 
-def _origin(task_vars: dict[str, Any]) -> str:
-    """Where the inventory was read from, so that `pgdolly resume` reads it again."""
-    return ", ".join(str(source) for source in task_vars.get("ansible_inventory_sources") or ()) or "Ansible"
-
-
 def _show(lines: Any) -> None:
     import click
 
@@ -197,8 +230,11 @@ def _show(lines: Any) -> None:
 class _DisplayStream:
     """A stream for whole lines that Ansible displays."""
 
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
     def write(self, text: str) -> None:
-        display.display(text.rstrip("\n"))
+        display.display(self._prefix + text.rstrip("\n"))
 
     def flush(self) -> None:
         """Ansible flushes by itself."""

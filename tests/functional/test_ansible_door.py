@@ -198,7 +198,7 @@ def test_to_the_latest_state(sandbox: Sandbox, scenario: Scenario) -> None:
     assert run["state"] == "finished"
     assert request_of(sandbox, run["run_id"]) == {
         "pg_pitr": {"cluster": SOURCE},
-        "inventory": str(sandbox.inventory),
+        "inventory": [str(sandbox.inventory)],
         "door": "ansible",
     }
     assert "changed=1" in result.stdout

@@ -9,7 +9,7 @@ import pytest
 
 from pgdolly.domain.cluster import Member, Node, ServiceManager
 from pgdolly.domain.errors import InvalidInput
-from pgdolly.inventory.fleet import Fleet, fleet_from_variables
+from pgdolly.inventory.fleet import Fleet, fleet_from_variables, refuse_hosts_of_two_clusters
 
 ORIGIN = "pigsty.yml"
 
@@ -115,6 +115,43 @@ def test_pigstys_defaults_count_where_the_inventory_is_silent() -> None:
     assert (member.role, member.dbsu, member.port, member.patroni_port) == ("replica", "postgres", 5432, 8008)
     assert (str(member.data_directory), str(member.work_directory)) == ("/pg/data", "/pg/pgdolly")
     assert (member.node.address, member.node.connection) == ("one", "ssh")
+
+
+def test_hosts_that_differ_in_pg_version_are_no_cluster() -> None:
+    error = refused({"one": of("pg-test", 1, pg_version=17), "two": of("pg-test", 2, pg_version="18")})
+    assert "the hosts of pg-test differ in pg_version (one: 17, two: 18)" in error.what
+    agreed = {"one": of("pg-test", 1), "two": of("pg-test", 2, pg_version="18")}
+    assert fleet_from_variables(agreed, ORIGIN).cluster("pg-test").version == 18
+
+
+def test_what_is_left_empty_counts_as_not_set() -> None:
+    variables = of("pg-test", 1, pg_role=None, pg_upstream="", pg_bin_dir="", pg_port=None, ansible_user="")
+    [member] = fleet_from_variables({"one": variables}, ORIGIN).cluster("pg-test").members
+    assert (member.role, member.bin_directory, member.port) == ("replica", None, 5432)
+    assert member.node.login_user is None
+
+
+def test_only_the_leader_that_was_built_makes_a_standby_cluster() -> None:
+    cascade = {
+        "one": of("pg-test", 1, pg_role="primary"),
+        "two": of("pg-test", 2, pg_upstream="one"),
+    }
+    assert fleet_from_variables(cascade, ORIGIN).cluster("pg-test").upstream is None
+    cascade["one"]["pg_upstream"] = "elsewhere"
+    assert fleet_from_variables(cascade, ORIGIN).cluster("pg-test").upstream == "elsewhere"
+
+
+def test_a_host_in_the_groups_of_two_clusters() -> None:
+    hostvars = {
+        "one": of("pg-dev", 1),
+        "two": of("pg-test", 2),
+        "three": of("pg-test", 3),
+        "etcd": {"etcd_seq": 1},
+    }
+    groups = {"pg-dev": ["one", "two"], "pg-test": ["two", "three"], "europe": ["one", "two", "etcd"]}
+    with pytest.raises(InvalidInput, match="host two is in the groups of clusters pg-dev and pg-test"):
+        refuse_hosts_of_two_clusters(hostvars, groups, ORIGIN)
+    refuse_hosts_of_two_clusters(hostvars, {**groups, "pg-dev": ["one"]}, ORIGIN)
 
 
 def test_two_hosts_cannot_be_the_same_member() -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from pgdolly.domain.errors import InvalidInput, Refused
 from pgdolly.inventory.fleet import fleet_from_variables
+from pgdolly.inventory.repository import Unfilled
 from pgdolly.operations.playbook import host_variables, refuse_source_among, request_of, targets_of
 from pgdolly.operations.request import PitrRequest
 
@@ -126,6 +127,28 @@ def test_only_what_pgdolly_reads_is_templated() -> None:
     found = host_variables({"10.10.10.10": Lazy(given), "localhost": Lazy({"broken": ""})})
     assert found == {"10.10.10.10": {"pg_cluster": "pg-meta", "pg_seq": 1, "pg_data": "/pg/data"}}
     assert {type(value) for value in found["10.10.10.10"].values()} == {str, int}
+
+
+def test_what_ansible_cannot_fill_in_of_a_repository_is_kept_for_who_asks() -> None:
+    away = Lazy({"type": "s3", "broken": "{{ nowhere }}"})
+    given = {
+        "pg_cluster": "pg-meta",
+        "pg_seq": 1,
+        "admin_ip": Tagged("10.0.0.1"),
+        "pgbackrest_method": Tagged("near"),
+        "pgbackrest_repo": Lazy({"near": Lazy({"path": Tagged("/${admin_ip}/b")}), "away": away}),
+    }
+    found = host_variables({"host": Lazy(given)})
+    assert found["host"]["pgbackrest_repo"] == {
+        "near": {"path": "/${admin_ip}/b"},
+        "away": {"type": "s3", "broken": Unfilled("'nowhere' is undefined")},
+    }
+    near = fleet_from_variables(found, "here").cluster("pg-meta").repository
+    assert near is not None and near.options == (("repo1-path", "/10.0.0.1/b"),)
+    given["pgbackrest_method"] = "away"
+    away_from = fleet_from_variables(host_variables({"host": Lazy(given)}), "here").cluster("pg-meta")
+    with pytest.raises(InvalidInput, match=r"pgbackrest_repo\.away\.broken: 'nowhere' is undefined"):
+        _ = away_from.repository
 
 
 def test_the_inventory_comes_before_the_command_line() -> None:

@@ -21,7 +21,7 @@ EXIT_STATUS_WRONG = 8
 @click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
 @output_option
 @inventory_option
-def check(clusters: tuple[str, ...], output: str, inventory: str | None) -> int:
+def check(clusters: tuple[str, ...], output: str, inventory: tuple[str, ...]) -> int:
     """Say whether the backups of CLUSTER work, and name the command that cures what does not.
 
     Without a cluster, of all in the inventory. It only reads: nothing is switched, pushed or backed up.

@@ -25,7 +25,7 @@ from pgdolly.cli.common import (
 @output_option
 @inventory_option
 def cleanup(
-    cluster: str, no_backup: bool, check: bool, yes: bool, output: str, inventory: str | None
+    cluster: str, no_backup: bool, check: bool, yes: bool, output: str, inventory: tuple[str, ...]
 ) -> None:
     """Give CLUSTER a working backup history after a recovery.
 

@@ -19,7 +19,8 @@ inventory_option = click.option(
     "-i",
     "--inventory",
     metavar="PATH",
-    help="Ansible inventory. Default: $PGDOLLY_INVENTORY, ./pigsty.yml, the sandbox's.",
+    multiple=True,
+    help="Ansible inventory (repeatable). Default: $PGDOLLY_INVENTORY, ./pigsty.yml, the sandbox's.",
 )
 output_option = click.option(
     "--output",
@@ -32,12 +33,12 @@ check_option = click.option("--check", is_flag=True, help="Print the plan and st
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for the target's name.")
 
 
-def load_fleet(inventory: str | None) -> Any:
-    """The fleet of the inventory that was given or is found."""
+def load_fleet(inventory: tuple[str, ...]) -> Any:
+    """The fleet of the inventories that were given, or of the one that is found."""
     from pgdolly.engine.home import controller_home
-    from pgdolly.inventory.ansible import find_inventory, read_fleet
+    from pgdolly.inventory.ansible import find_inventories, read_fleet
 
-    return read_fleet(find_inventory(inventory, controller_home()))
+    return read_fleet(find_inventories(inventory, controller_home()))
 
 
 def confirm(target: str, *, yes: bool) -> None:

@@ -59,7 +59,7 @@ from pgdolly.cli.common import (
 @output_option
 @inventory_option
 def reset(
-    target: str, check: bool, yes: bool, output: str, inventory: str | None, immediate: bool, **keys: Any
+    target: str, check: bool, yes: bool, output: str, inventory: tuple[str, ...], immediate: bool, **keys: Any
 ) -> None:
     """Reset the cluster TARGET to a point in time: its own, or another cluster's.
 
@@ -89,7 +89,7 @@ def _pairs(entries: tuple[str, ...]) -> dict[str, str]:
 
 
 def carry_out_reset(
-    target: str, request: Any, *, check: bool, yes: bool, output: str, inventory: str | None
+    target: str, request: Any, *, check: bool, yes: bool, output: str, inventory: tuple[str, ...]
 ) -> None:
     """Plan, show, ask, run, and say what came of it."""
     from pgdolly.cli.listeners import listener_for

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from pgdolly.cli.common import inventory_option, load_fleet, output_option, run_to_end
+
+
+def _inventories(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the run was begun with; journals of earlier versions have one as a text."""
+    recorded = request.get("inventory") or ()
+    return (recorded,) if isinstance(recorded, str) else tuple(recorded)
 
 
 @click.command()
@@ -22,7 +29,7 @@ from pgdolly.cli.common import inventory_option, load_fleet, output_option, run_
 )
 @output_option
 @inventory_option
-def resume(run: str, abandon: bool, output: str, inventory: str | None, **keys: Any) -> None:
+def resume(run: str, abandon: bool, output: str, inventory: tuple[str, ...], **keys: Any) -> None:
     """Take up RUN where it stands.
 
     An interrupted or failed run goes on where its journal ends. A paused one is promoted and finished, or with
@@ -36,7 +43,7 @@ def resume(run: str, abandon: bool, output: str, inventory: str | None, **keys: 
     from pgdolly.operations.resume import give_up, take_up_any
 
     record = find_run(runs_directory(), run)
-    fleet = load_fleet(inventory or record.request.get("inventory"))
+    fleet = load_fleet(inventory or _inventories(record.request))
     given = {
         key: value for key, value in keys.items() if value is not None and value is not False and value != ()
     }

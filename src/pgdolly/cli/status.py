@@ -23,7 +23,7 @@ _HEADINGS = ("member", "role", "state", "timeline", "lag", "archive", "last arch
 @click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
 @output_option
 @inventory_option
-def status(clusters: tuple[str, ...], output: str, inventory: str | None) -> None:
+def status(clusters: tuple[str, ...], output: str, inventory: tuple[str, ...]) -> None:
     """Show members, roles, timelines, lag and archiving of CLUSTER, or of all clusters in the inventory."""
     from pgdolly.operations.status import observe_status
 

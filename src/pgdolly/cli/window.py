@@ -11,7 +11,7 @@ from pgdolly.cli.common import inventory_option, load_fleet, output_option, run_
 @click.argument("cluster")
 @output_option
 @inventory_option
-def window(cluster: str, output: str, inventory: str | None) -> None:
+def window(cluster: str, output: str, inventory: tuple[str, ...]) -> None:
     """Show what can be restored of CLUSTER: backups, WAL per timeline, gaps, first and last recoverable moment."""
     from pgdolly.cli.window_view import print_window, window_as_json
     from pgdolly.operations.window import read_window

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
 
+from pgdolly.domain.errors import InvalidInput
+from pgdolly.domain.repository import RepositorySettings, UnusableRepository
+
 
 class ServiceManager(StrEnum):
     """What keeps Patroni running on a node."""
@@ -60,13 +63,32 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """A Patroni cluster: its members in the order of `pg_seq`."""
+    """A Patroni cluster: its members in the order of `pg_seq`.
+
+    `named_repository` is what the inventory says of its repository; ask :attr:`repository` for it.
+    """
 
     name: str
     members: tuple[Member, ...]
     version: int | None = None
     upstream: str | None = None
+    named_repository: RepositorySettings | UnusableRepository | None = None
     parameters: dict[str, object] = field(default_factory=dict, compare=False, hash=False)
+
+    @property
+    def repository(self) -> RepositorySettings | None:
+        """The repository that the inventory names; None if it names none.
+
+        :raises InvalidInput: if what it names cannot be used: a template that nobody filled in, say.
+        """
+        if isinstance(self.named_repository, UnusableRepository):
+            raise InvalidInput(
+                f"the inventory's repository of {self.name} cannot be used: {self.named_repository.reason}",
+                where=self.name,
+                untouched="nothing was changed",
+                next_command=self.named_repository.next_command,
+            )
+        return self.named_repository
 
     def member(self, name: str) -> Member:
         """:raises KeyError: if the cluster has no such member."""

@@ -14,6 +14,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from pgdolly.domain.cluster import Member, Node, ServiceManager
 from pgdolly.domain.errors import InvalidInput
+from pgdolly.inventory.repository import NamedRepository, Unfilled, named_repository
+
+# Read for those who need the repository: whatever is wrong with them is said then, and not before.
+LATER = frozenset({"pgbackrest_enabled", "pgbackrest_method", "pgbackrest_repo", "admin_ip"})
+# Without these a host is no member; all others may be left empty (`pg_upstream:`), as if they were not there.
+_IDENTITY = frozenset({"pg_cluster", "pg_seq"})
 
 
 def _splittable(value: str) -> str:
@@ -24,7 +30,8 @@ def _splittable(value: str) -> str:
 class HostParameters(BaseModel):
     """The variables of one host that belongs to a PostgreSQL cluster; all others are ignored."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    # An inventory holds passphrases: none is to come into a message.
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     pg_cluster: str = Field(
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
@@ -38,6 +45,10 @@ class HostParameters(BaseModel):
     pg_port: int = Field(default=5432, ge=1, le=65535)
     pg_dbsu: str = "postgres"
     patroni_port: int = Field(default=8008, ge=1, le=65535)
+    pgbackrest_enabled: Any = Field(default=True, repr=False)
+    pgbackrest_method: Any = Field(default=None, repr=False)
+    pgbackrest_repo: Any = Field(default=None, repr=False)
+    admin_ip: Any = Field(default=None, repr=False)
     ansible_host: str | None = None
     ansible_user: str | None = None
     ansible_port: int | None = None
@@ -51,15 +62,35 @@ class HostParameters(BaseModel):
     pgdolly_service_manager: ServiceManager | None = None  # found on the node
     pgdolly_supervisor_config: PurePosixPath | None = None
 
+    def repository(self) -> NamedRepository:
+        """The repository that the inventory names for the host's cluster."""
+        return named_repository(
+            cluster=self.pg_cluster,
+            enabled=self.pgbackrest_enabled,
+            method=self.pgbackrest_method,
+            repositories=self.pgbackrest_repo,
+            admin_ip=self.admin_ip,
+        )
+
 
 def member_from_variables(host: str, variables: Mapping[str, Any]) -> tuple[Member, HostParameters]:
     """The member that a host's variables describe.
 
     :raises InvalidInput: naming the host, the variable and what is wrong with it.
     """
-    given = {name: variables[name] for name in HostParameters.model_fields if name in variables}
+    given = {
+        name: variables[name]
+        for name in HostParameters.model_fields
+        if name in variables and (name in _IDENTITY or variables[name] not in (None, ""))
+    }
     for name, value in given.items():
-        if isinstance(value, str) and "{{" in value:
+        if name in LATER:
+            continue
+        if isinstance(value, Unfilled):
+            raise InvalidInput(
+                f"{name}: {value.reason}", where=f"inventory, host {host}", untouched="nothing was changed"
+            )
+        if isinstance(value, str) and ("{{" in value or "{%" in value):
             raise InvalidInput(
                 f"{name}: it is a template, {value!r}, which ansible-inventory does not fill in",
                 where=f"inventory, host {host}",

@@ -44,7 +44,7 @@ class PreparedCleanup:
     plan: Plan
     facts: CleanupFacts
     world: World
-    inventory: str
+    inventories: tuple[str, ...]
 
 
 async def observe(fleet: Fleet, name: str) -> tuple[CleanupFacts, World]:
@@ -243,7 +243,7 @@ async def prepare(fleet: Fleet, name: str, *, backup: bool = True) -> PreparedCl
     """Observe, refuse and plan."""
     facts, world = await observe(fleet, name)
     refuse(facts)
-    return PreparedCleanup(plan_cleanup(facts, backup=backup), facts, world, fleet.origin)
+    return PreparedCleanup(plan_cleanup(facts, backup=backup), facts, world, fleet.sources)
 
 
 async def execute_prepared(prepared: PreparedCleanup, emit: Listener) -> RunRecord:
@@ -253,5 +253,5 @@ async def execute_prepared(prepared: PreparedCleanup, emit: Listener) -> RunReco
         prepared.world,
         prepared.facts.cluster.cluster.members,
         emit,
-        request={"inventory": prepared.inventory},
+        request={"inventory": list(prepared.inventories)},
     )

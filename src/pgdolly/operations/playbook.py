@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pgdolly.domain.errors import InvalidInput, Refused
-from pgdolly.inventory.parameters import HostParameters
+from pgdolly.inventory.parameters import LATER, HostParameters
+from pgdolly.inventory.repository import Unfilled
 from pgdolly.operations.request import NOTHING, PitrRequest, parse_request
 
 PLAYBOOK = "./pgsql-pitr.yml"
@@ -31,11 +32,29 @@ def host_variables(
     return {
         host: {
             **(defaults or {}),
-            **{name: _plain(variables[name]) for name in HostParameters.model_fields if name in variables},
+            **{name: _value(name, variables) for name in HostParameters.model_fields if name in variables},
         }
         for host, variables in hostvars.items()
         if "pg_cluster" in variables
     }
+
+
+def _value(name: str, variables: Mapping[str, Any]) -> Any:
+    return _as_far_as_it_goes(variables, name) if name in LATER else _plain(variables[name])
+
+
+def _as_far_as_it_goes(container: Mapping[str, Any], key: Any) -> Any:
+    """A plain value in which :class:`Unfilled` stands for what Ansible cannot fill in or decrypt.
+
+    A repository that nobody asks for may be as wrong as it likes.
+    """
+    try:
+        value = container[key]
+        if isinstance(value, Mapping):
+            return {str(name): _as_far_as_it_goes(value, name) for name in value}
+        return _plain(value)
+    except Exception as error:  # whatever Ansible raises: this module knows none of it
+        return Unfilled(str(error))
 
 
 def _plain(value: Any) -> Any:

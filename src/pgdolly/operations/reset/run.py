@@ -66,7 +66,7 @@ async def execute_prepared(
         emit,
         request={
             "pg_pitr": prepared.request.model_dump(mode="json", exclude_defaults=True),
-            "inventory": prepared.fleet.origin,
+            "inventory": list(prepared.fleet.sources),
             "door": door,
         },
         blueprint=_adapter().dump_python(prepared.blueprint, mode="json"),
