@@ -40,10 +40,11 @@ class HostParameters(BaseModel):
     patroni_port: int = Field(default=8008, ge=1, le=65535)
     ansible_host: str | None = None
     ansible_user: str | None = None
-    ansible_port: int | None = None
+    ansible_port: int | None = Field(default=None, ge=1, le=65535)
     ansible_connection: str = "ssh"
     ansible_ssh_private_key_file: str | None = None
     ansible_ssh_common_args: Annotated[str, AfterValidator(_splittable)] = ""
+    ansible_ssh_extra_args: Annotated[str, AfterValidator(_splittable)] = ""
     pgdolly_patroni: str = "patroni"
     pgdolly_patroni_config: PurePosixPath = PurePosixPath("/etc/patroni/patroni.yml")
     pgdolly_pgbackrest_config: PurePosixPath | None = None
@@ -52,12 +53,46 @@ class HostParameters(BaseModel):
     pgdolly_supervisor_config: PurePosixPath | None = None
 
 
+# Other names that Ansible knows for the same. Of two that are set, its later one counts, and so here.
+# Source: ansible-core, plugins/connection/ssh.py, `vars` of host, port, remote_user and private_key_file.
+_WIN_OVER = {
+    "ansible_ssh_host": "ansible_host",
+    "ansible_ssh_port": "ansible_port",
+    "ansible_ssh_user": "ansible_user",
+}
+_GIVE_WAY_TO = {"ansible_private_key_file": "ansible_ssh_private_key_file"}
+
+_LOGIN_PASSWORDS = ("ansible_password", "ansible_ssh_password", "ansible_ssh_pass")
+_SUDO_PASSWORDS = (
+    "ansible_become_password",
+    "ansible_become_pass",
+    "ansible_sudo_password",
+    "ansible_sudo_pass",
+)
+
+
+def _login_refusal(variables: Mapping[str, Any]) -> str | None:
+    """What these variables ask of an SSH login that pgdolly does not do. Their values are never repeated."""
+    for name in _LOGIN_PASSWORDS:
+        if variables.get(name):
+            return f"{name} is set, and pgdolly logs in with keys only"
+    for name in _SUDO_PASSWORDS:
+        if variables.get(name):
+            return f"{name} is set, and pgdolly hands no password to sudo: it needs rules with NOPASSWD"
+    method = variables.get("ansible_become_method")
+    if method and str(method).rpartition(".")[2] != "sudo":
+        return f"ansible_become_method is {method}, and pgdolly changes users by sudo only"
+    return None
+
+
 def member_from_variables(host: str, variables: Mapping[str, Any]) -> tuple[Member, HostParameters]:
     """The member that a host's variables describe.
 
     :raises InvalidInput: naming the host, the variable and what is wrong with it.
     """
     given = {name: variables[name] for name in HostParameters.model_fields if name in variables}
+    given |= {name: variables[other] for other, name in _WIN_OVER.items() if other in variables}
+    given |= {n: variables[o] for o, n in _GIVE_WAY_TO.items() if o in variables and n not in variables}
     for name, value in given.items():
         if isinstance(value, str) and "{{" in value:
             raise InvalidInput(
@@ -85,7 +120,11 @@ def member_from_variables(host: str, variables: Mapping[str, Any]) -> tuple[Memb
         login_user=parameters.ansible_user,
         login_port=parameters.ansible_port,
         identity_file=parameters.ansible_ssh_private_key_file,
-        ssh_arguments=tuple(shlex.split(parameters.ansible_ssh_common_args)),
+        ssh_arguments=(
+            *shlex.split(parameters.ansible_ssh_common_args),
+            *shlex.split(parameters.ansible_ssh_extra_args),
+        ),
+        login_refusal=_login_refusal(variables),
     )
     member = Member(
         name=node.name,
