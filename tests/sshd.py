@@ -92,7 +92,9 @@ class Sshd:
         if other:
             subprocess.run(("chown", "-R", self.user, str(self.directory)), check=True, timeout=10)
         elif os.geteuid() == 0:
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # its service makes it, which need not run here
+            Path("/run/sshd").mkdir(
+                mode=0o755, exist_ok=True
+            )  # its service makes it, which need not run here
         program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
         assert program is not None, "sshd is not installed: bin/setup --tests"
         argv = (program, "-D", "-f", f"{self.directory}/sshd_config", "-E", f"{self.directory}/log")
