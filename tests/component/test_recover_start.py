@@ -44,6 +44,9 @@ class ScriptedNode:
         answer = json.dumps(next(self._states)) if looks else ""
         return Completed(command=command, status=0, stdout=answer, stderr="")
 
+    async def reconnect(self, *, deadline_seconds: float) -> None:
+        raise AssertionError("its connection is never lost")
+
 
 def recover(*states: dict[str, Any]) -> dict[str, Any] | None:
     member = Member(

@@ -15,6 +15,8 @@ from pgdolly.cli.amounts import Pace, amount, amount_of, duration, percentage
 from pgdolly.engine.events import (
     Event,
     Listener,
+    NodeBack,
+    NodeLost,
     RunEnded,
     RunStarted,
     StageFinished,
@@ -137,6 +139,11 @@ def words(event: Event) -> tuple[str, ...]:
             return (event.lane, event.title, f"done in {duration(event.seconds)}")
         case StepFailed():
             return (event.lane, event.title, f"FAILED after {duration(event.seconds)}: {event.error}")
+        case NodeLost():
+            waiting = f"waiting for {event.node}, {duration(event.wait_seconds)} at most"
+            return (event.lane, f"connection lost: {event.reason}; {waiting}")
+        case NodeBack():
+            return (event.lane, f"connection to {event.node} is back after {duration(event.seconds)}")
         case RunEnded():
             return (f"run {event.run_id}: {event.outcome} after {duration(event.seconds)}",)
         case StageFinished() | StepProgress():

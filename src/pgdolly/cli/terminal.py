@@ -17,6 +17,8 @@ from pgdolly.cli.listeners import Paces, words
 from pgdolly.engine.events import (
     Event,
     Listener,
+    NodeBack,
+    NodeLost,
     RunEnded,
     RunStarted,
     StageStarted,
@@ -90,8 +92,10 @@ class TerminalListener:
                 )
             case StepSkipped():
                 self._print((f"  {self._tick} {event.lane}  {event.title}  {event.reason}", "dim"))
-            case StepNote():
+            case StepNote() | NodeLost():
                 self._print(("  ! ", "yellow"), ("  ".join(words(event)), ""))
+            case NodeBack():
+                self._print((f"  {self._tick} ", "green"), ("  ".join(words(event)), ""))
             case StageStarted():
                 self._print((f"\n{event.number}/{event.stages} {event.title}", "bold"))
             case RunStarted():

@@ -22,6 +22,7 @@ class Node:
     """A machine (or what stands for one) and how its shell is reached.
 
     `address` is where the node's servers listen; `connection` is Ansible's word: `local` or `ssh`.
+    `login_refusal` says what the inventory asks of the login that pgdolly does not do.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Node:
     login_port: int | None = None
     identity_file: str | None = None
     ssh_arguments: tuple[str, ...] = ()
+    login_refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,13 @@ class Unreachable(PgdollyError):
     exit_status = 5
 
 
+class ConnectionLost(Unreachable):
+    """A node that answered before does not answer now; `where` names it.
+
+    What it was told last may or may not have been done, and a detached job on it goes on.
+    """
+
+
 class CommandFailed(PgdollyError):
     """A command on a node failed.
 

@@ -32,7 +32,7 @@ class StageStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStarted:
-    """A step is about to be applied; `attempt` is 1 unless an earlier controller had begun it."""
+    """A step is about to be applied; `attempt` is 1 unless an earlier controller, or a lost node, cut it off."""
 
     step_id: str
     lane: str
@@ -95,6 +95,27 @@ class StepFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLost:
+    """A step cannot reach a node that it could reach before; it waits so long at most until the node is back."""
+
+    step_id: str
+    lane: str
+    node: str
+    reason: str
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeBack:
+    """A node that was lost answers again, after so long; the step goes on."""
+
+    step_id: str
+    lane: str
+    node: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageFinished:
     """All lanes of a stage have come to their end, well or not."""
 
@@ -125,6 +146,8 @@ Event: TypeAlias = (
     | StepSkipped
     | StepFinished
     | StepFailed
+    | NodeLost
+    | NodeBack
     | StageFinished
     | RunEnded
 )

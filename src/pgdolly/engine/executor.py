@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import Mapping
-from typing import Any, Generic
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic, TypeAlias
 
-from pgdolly.domain.errors import CommandFailed, PgdollyError, Refused
+from pgdolly.domain.errors import CommandFailed, ConnectionLost, PgdollyError, Refused, Unreachable
 from pgdolly.engine.events import (
     Guarded,
     Listener,
+    NodeBack,
+    NodeLost,
     StageFinished,
     StageStarted,
     StepFailed,
@@ -26,15 +28,34 @@ from pgdolly.engine.plan import Lane, Plan, step_id
 from pgdolly.engine.record import RecordedState
 from pgdolly.engine.step import Context, Step, StepState, World
 
+RECONNECT_SECONDS = 120.0  # a switch that reboots, a virtual machine that moves, a node that starts again
+# A step that loses its node so often in so short a time does not get on; perhaps it is what brings the node down.
+LOSSES, LOSSES_WITHIN_SECONDS = 5, 900.0
 
-async def execute(plan: Plan, journal: Journal, world: World, emit: Listener, *, part: int) -> None:
+# Wait until the node that the error names answers again, for so many seconds; raise Unreachable if it does not.
+Reconnect: TypeAlias = Callable[[ConnectionLost, float], Awaitable[None]]
+
+
+async def execute(
+    plan: Plan,
+    journal: Journal,
+    world: World,
+    emit: Listener,
+    *,
+    part: int,
+    reconnect: Reconnect | None = None,
+) -> None:
     """Bring a plan to its end, from wherever the journal says it stands.
 
     A finished step is skipped. A step that was begun before is asked how far it came. When a step fails, the
     other lanes of its stage go on to their end, so that an hour's restore is not thrown away; then the first
     error is raised, with the others as its notes.
 
+    A step that loses the connection to a node waits until it is back, and goes on as it does after the controller
+    was killed: it is asked how far it came, and applied again.
+
     :param part: the number of this plan within the run; `journal.record_plan` has written it before.
+    :param reconnect: waits for a lost node; without it a lost node is an error like any other.
     :raises ValueError: if the journal does not hold this part: a killed run could not be taken up again.
     :raises Refused: if a begun step finds a conflict that a person has to judge.
     :raises asyncio.CancelledError: if it was cancelled; the journal says "interrupted" then, and jobs that
@@ -42,7 +63,7 @@ async def execute(plan: Plan, journal: Journal, world: World, emit: Listener, *,
     """
     if not journal.has_part(part):
         raise ValueError(f"part {part} of the plan is not in the journal")
-    execution = _Execution(journal, world, guarded(emit, journal), part)
+    execution = _Execution(journal, world, guarded(emit, journal), part, reconnect)
     try:
         for number, stage in enumerate(plan.stages, 1):
             names = tuple(lane.name for lane in stage.lanes)
@@ -72,11 +93,14 @@ def guarded(emit: Listener, journal: Journal) -> Listener:
 class _Execution(Generic[World]):
     """One part of a run, being executed."""
 
-    def __init__(self, journal: Journal, world: World, emit: Listener, part: int) -> None:
+    def __init__(
+        self, journal: Journal, world: World, emit: Listener, part: int, reconnect: Reconnect | None
+    ) -> None:
         self.journal = journal
         self.world = world
         self.emit = emit
         self.part = part
+        self.reconnect = reconnect
         self.results: dict[str, dict[str, Any]] = journal.run.results
 
     async def run_lanes(self, stage: int, lanes: tuple[Lane, ...]) -> list[Exception]:
@@ -110,31 +134,69 @@ class _Execution(Generic[World]):
             self.emit(StepSkipped(step_id=identity, lane=lane, title=title, reason="finished before"))
             return
         began = time.monotonic()
+        losses: list[float] = []
         try:
             context = self._context(identity, lane, title)
-            result: Mapping[str, Any] | None
-            if recorded is not None:
-                check = await step.check(context)
-                if check.state is StepState.CONFLICT:
-                    raise Refused(
-                        f"{title}: {check.reason or 'a conflict that a person has to judge'}",
-                        where=lane,
-                        untouched="everything since the run was interrupted",
-                        next_command=check.next_command or f"pgdolly resume {self.journal.run_id}",
-                    )
-                if check.state is StepState.DONE:
-                    self._finish(identity, lane, title, check.result, began)
-                    return
-            self.journal.append("step_begun", id=identity)
-            attempt = self.journal.run.steps[identity].attempts
-            self.emit(
-                StepStarted(step_id=identity, lane=lane, title=title, effect=step.effect, attempt=attempt)
-            )
-            result = await step.apply(context)
+            while True:
+                try:
+                    result = await self._attempt(identity, lane, step, context)
+                except ConnectionLost as error:
+                    losses = [at for at in losses if time.monotonic() - at < LOSSES_WITHIN_SECONDS]
+                    losses.append(time.monotonic())
+                    if self.reconnect is None or len(losses) == LOSSES:
+                        raise
+                    await self._wait_for_node(identity, lane, error, self.reconnect)
+                else:
+                    break
             self._finish(identity, lane, title, result, began)
         except Exception as error:
             self._fail(identity, lane, title, error, time.monotonic() - began)
             raise
+
+    async def _attempt(
+        self, identity: str, lane: str, step: Step, context: Context[World]
+    ) -> Mapping[str, Any] | None:
+        """Bring a step to its end from where it stands, and return its result."""
+        title = step.title()
+        if identity in self.journal.run.steps:
+            check = await step.check(context)
+            if check.state is StepState.CONFLICT:
+                raise Refused(
+                    f"{title}: {check.reason or 'a conflict that a person has to judge'}",
+                    where=lane,
+                    untouched="everything since the run was interrupted",
+                    next_command=check.next_command or f"pgdolly resume {self.journal.run_id}",
+                )
+            if check.state is StepState.DONE:
+                return check.result
+        self.journal.append("step_begun", id=identity)
+        attempt = self.journal.run.steps[identity].attempts
+        self.emit(StepStarted(step_id=identity, lane=lane, title=title, effect=step.effect, attempt=attempt))
+        return await step.apply(context)
+
+    async def _wait_for_node(
+        self, identity: str, lane: str, error: ConnectionLost, reconnect: Reconnect
+    ) -> None:
+        node = error.where or lane
+        self.emit(
+            NodeLost(
+                step_id=identity, lane=lane, node=node, reason=error.what, wait_seconds=RECONNECT_SECONDS
+            )
+        )
+        began = time.monotonic()
+        try:
+            await reconnect(error, RECONNECT_SECONDS)
+        except Unreachable as still:
+            still.untouched = still.untouched or "jobs that were begun on it go on there"
+            by_hand = f"{still.next_command}; once it answers: " if still.next_command else ""
+            still.next_command = f"{by_hand}pgdolly resume {self.journal.run_id}"
+            still.add_note(f"it was lost, and not back after {time.monotonic() - began:.0f} s")
+            raise
+        seconds = time.monotonic() - began
+        self.journal.note(
+            identity, f"the connection to {node} was lost, and back after {seconds:.0f} s; the run went on"
+        )
+        self.emit(NodeBack(step_id=identity, lane=lane, node=node, seconds=seconds))
 
     def _context(self, identity: str, lane: str, title: str) -> Context[World]:
         def progress(done: float, total: float | None, unit: str, note: str) -> None:

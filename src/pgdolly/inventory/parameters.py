@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from pgdolly.domain.cluster import Member, Node, ServiceManager
 from pgdolly.domain.errors import InvalidInput
+from pgdolly.inventory.login import login_refusal, with_aliases
 from pgdolly.inventory.repository import NamedRepository, Unfilled, named_repository
 
 # Read for those who need the repository: whatever is wrong with them is said then, and not before.
@@ -51,10 +52,11 @@ class HostParameters(BaseModel):
     admin_ip: Any = Field(default=None, repr=False)
     ansible_host: str | None = None
     ansible_user: str | None = None
-    ansible_port: int | None = None
+    ansible_port: int | None = Field(default=None, ge=1, le=65535)
     ansible_connection: str = "ssh"
     ansible_ssh_private_key_file: str | None = None
     ansible_ssh_common_args: Annotated[str, AfterValidator(_splittable)] = ""
+    ansible_ssh_extra_args: Annotated[str, AfterValidator(_splittable)] = ""
     pgdolly_patroni: str = "patroni"
     pgdolly_patroni_config: PurePosixPath = PurePosixPath("/etc/patroni/patroni.yml")
     pgdolly_pgbackrest_config: PurePosixPath | None = None
@@ -78,10 +80,11 @@ def member_from_variables(host: str, variables: Mapping[str, Any]) -> tuple[Memb
 
     :raises InvalidInput: naming the host, the variable and what is wrong with it.
     """
+    named = with_aliases(variables)
     given = {
-        name: variables[name]
+        name: named[name]
         for name in HostParameters.model_fields
-        if name in variables and (name in _IDENTITY or variables[name] not in (None, ""))
+        if name in named and (name in _IDENTITY or named[name] not in (None, ""))
     }
     for name, value in given.items():
         if name in LATER:
@@ -116,7 +119,11 @@ def member_from_variables(host: str, variables: Mapping[str, Any]) -> tuple[Memb
         login_user=parameters.ansible_user,
         login_port=parameters.ansible_port,
         identity_file=parameters.ansible_ssh_private_key_file,
-        ssh_arguments=tuple(shlex.split(parameters.ansible_ssh_common_args)),
+        ssh_arguments=(
+            *shlex.split(parameters.ansible_ssh_common_args),
+            *shlex.split(parameters.ansible_ssh_extra_args),
+        ),
+        login_refusal=login_refusal(variables),
     )
     member = Member(
         name=node.name,

@@ -124,7 +124,7 @@ async def _execute_part(
     emit: Listener,
     pauses: bool,
 ) -> None:
-    await execute(plan, journal, world, emit, part=part)
+    await execute(plan, journal, world, emit, part=part, reconnect=world.reconnect)
     if pauses:
         journal.end("paused")
     else:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pgdolly.domain.cluster import Member
-from pgdolly.domain.errors import DeadlinePassed
+from pgdolly.domain.errors import ConnectionLost, DeadlinePassed
 from pgdolly.engine.step import Context
 from pgdolly.transport.shell import Shell
 
@@ -25,6 +25,16 @@ class World:
 
     def shell(self, member: Member) -> Shell:
         return self.shells[member.name]
+
+    async def reconnect(self, error: ConnectionLost, deadline_seconds: float) -> None:
+        """Wait until the node whose connection was lost answers again.
+
+        :raises Unreachable: if it does not in time.
+        """
+        shell = next((shell for shell in self.shells.values() if shell.node_name == error.where), None)
+        if shell is None:
+            raise error
+        await shell.reconnect(deadline_seconds=deadline_seconds)
 
 
 StepContext = Context[World]

@@ -46,6 +46,9 @@ class LocalShell:
                 next_command="set pg_dbsu in the inventory",
             ) from None
 
+    async def reconnect(self, *, deadline_seconds: float) -> None:
+        """There is no connection that could be lost."""
+
     async def run(self, command: Command, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Completed:
         self._check_account()
         argv = self.argv(command)

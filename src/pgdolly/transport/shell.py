@@ -19,7 +19,15 @@ class Shell(Protocol):
         """Run a command to its end and return what came of it, whatever its exit status.
 
         :raises Unreachable: if the node's shell cannot be reached.
+        :raises ConnectionLost: if it could be reached before. The command may have begun, and even have ended.
         :raises CommandFailed: with status 124 if the command outlived its deadline; it was ended.
+        """
+        ...
+
+    async def reconnect(self, *, deadline_seconds: float) -> None:
+        """Wait until a node whose connection was lost answers again.
+
+        :raises Unreachable: if it does not within `deadline_seconds`.
         """
         ...
 
