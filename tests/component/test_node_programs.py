@@ -17,17 +17,24 @@ from typing import Any
 
 import pytest
 
-from pgdolly.drivers.node_program import program_source
+from pgdolly.domain.cluster import Member, Node
+from pgdolly.drivers.node_program import node_program
 
+MEMBER = Member(
+    name="here", cluster="here", sequence=1, role="primary", node=Node(name="here", address="127.0.0.1")
+)
 SEGMENT_SIZE = 1024 * 1024
 PLACEHOLDER = "# placeholder of pgdolly: this timeline is taken in the backup history of this cluster\n"
 
 
-def program(name: str, *, user: str | None = None, **arguments: Any) -> dict[str, Any]:
+def program(
+    name: str, *, user: str | None = None, secrets: object = None, **arguments: Any
+) -> dict[str, Any]:
     """Run a program as a node does: from standard input, with one JSON argument."""
+    command = node_program(MEMBER, name, {}, name, secrets=secrets)
     done = subprocess.run(
         [sys.executable if user is None else "/usr/bin/python3", "-", json.dumps(arguments, default=str)],
-        input=program_source(name),
+        input=command.stdin,
         capture_output=True,
         text=True,
         timeout=60,
@@ -330,3 +337,44 @@ def test_the_lock_files_of_a_killed_server_go_once_none_of_its_processes_is_left
     assert not any(path.exists() for path in locks)
     assert left_over.wait(timeout=0) == 0, "it was not waited for"
     assert program("clear_pid", **where) == {"cleared": []}
+
+
+def test_a_repositorys_options_are_those_of_the_stanza_before_those_of_all(tmp_path: Path) -> None:
+    config = tmp_path / "pgbackrest.conf"
+    config.write_text(
+        "# [pg-meta]\n[global]\nrepo1-path=/all\nrepo1-storage-tag=a=b\nrepo1-storage-tag=c=d\nlog-path=/log\n"
+        "[pg-meta]\npg1-path=/pg/data\nrepo1-path = /own\n[other]\nrepo1-path=/other\n"
+    )
+    assert program("repository", config=config, stanza="pg-meta", write=None) == {
+        "options": [["repo1-path", "/own"], ["repo1-storage-tag", "a=b"], ["repo1-storage-tag", "c=d"]]
+    }
+
+
+def test_the_configuration_of_another_repository_keeps_the_rest_and_is_closed_to_others(
+    tmp_path: Path,
+) -> None:
+    config, written = tmp_path / "pgbackrest.conf", tmp_path / "work" / "repository.conf"
+    config.write_text("[global]\nrepo1-path=/own\nprocess-max=4\n[pg-test]\npg1-path=/pg/data\n")
+    secret = 'a "word" \\ of many é😀'
+    program(
+        "repository",
+        config=config,
+        stanza="pg-test",
+        write=written,
+        secrets=[["repo1-path", "/source"], ["repo1-cipher-pass", secret]],
+    )
+    assert written.read_text() == f"[global]\nprocess-max=4\nrepo1-path=/source\nrepo1-cipher-pass={secret}\n"
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    assert stat.S_IMODE(written.parent.stat().st_mode) == 0o700
+    assert config.read_text().startswith("[global]\nrepo1-path=/own")
+
+
+def test_a_lock_takes_the_repositorys_configuration_along_when_it_goes(tmp_path: Path) -> None:
+    file = tmp_path / "repository.conf"
+    for action in ("release", "abandon"):
+        lock(tmp_path, "take", "one")
+        file.write_text("secret")
+        lock(tmp_path, action, "another")
+        assert file.exists()
+        lock(tmp_path, action, "one")
+        assert not file.exists()

@@ -64,6 +64,7 @@ KINDS = (
     "join_replica",
     "keep_data_directory",
     "mend_stanza",
+    "place_repository",
     "prepare_recovery",
     "promote_leader",
     "recover",

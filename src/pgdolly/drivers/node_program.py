@@ -38,14 +38,21 @@ def program_source(name: str) -> str:
     return "".join([*sent_along, source])
 
 
-def node_program(member: Member, name: str, arguments: dict[str, Any], summary: str) -> Command:
+def node_program(
+    member: Member, name: str, arguments: dict[str, Any], summary: str, *, secrets: object = None
+) -> Command:
     """The command that runs a program with `arguments` (JSON-able, never secret: they are in the argument list).
 
     :param summary: what it does, in the words that a plan shows.
+    :param secrets: JSON-able; the program finds it under the name SECRETS, and nobody sees it on the way.
     """
+    source = program_source(name)
+    if secrets is not None:
+        source = f"import json\nSECRETS = json.loads({json.dumps(json.dumps(secrets))})\n{source}"
     return Command(
         argv=("sh", "-c", _LAUNCH, name, member.patroni, json.dumps(arguments, default=str)),
-        stdin=program_source(name),
+        stdin=source,
+        secret=secrets is not None,
         summary=summary,
     )
 

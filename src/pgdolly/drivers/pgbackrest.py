@@ -19,7 +19,10 @@ _FILE_DONE = re.compile(r"DETAIL: restore (?:zeroed )?file \S+ .*?\(.*?([0-9.]+)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreSource:
-    """Where a member's data comes from: nothing is left for pgBackRest to choose."""
+    """Where a member's data comes from: nothing is left for pgBackRest to choose.
+
+    :param config: the configuration that leads to the source's repository; None if the member's own does.
+    """
 
     stanza: str
     repo_key: int
@@ -32,12 +35,12 @@ class RestoreSource:
     link_map: tuple[tuple[str, str], ...] = ()
     pinned_segment: WalSegment | None = None
     archive_async: bool = False
+    config: PurePosixPath | None = None
 
 
-def _pgbackrest(member: Member) -> tuple[str, ...]:
-    if member.pgbackrest_config is None:
-        return ("pgbackrest",)
-    return ("pgbackrest", f"--config={member.pgbackrest_config}")
+def _pgbackrest(member: Member, source: RestoreSource | None = None) -> tuple[str, ...]:
+    config = (source.config if source is not None else None) or member.pgbackrest_config
+    return ("pgbackrest",) if config is None else ("pgbackrest", f"--config={config}")
 
 
 def own_paths(member: Member) -> tuple[str, ...]:
@@ -51,7 +54,7 @@ def archive_get(member: Member, source: RestoreSource, data_directory: PurePosix
     A status from 1 to 125 means "no such file" to PostgreSQL: it ends recovery, or waits, as it is set up to.
     """
     words = (
-        *_pgbackrest(member),
+        *_pgbackrest(member, source),
         f"--stanza={source.stanza}",
         f"--repo={source.repo_key}",
         f"--pg1-path={data_directory}",
@@ -71,7 +74,7 @@ def archive_get(member: Member, source: RestoreSource, data_directory: PurePosix
 def restore_command(member: Member, source: RestoreSource, data_directory: PurePosixPath) -> Command:
     """Fill `data_directory` from a backup set and leave it ready to recover along the archive."""
     words = [
-        *_pgbackrest(member),
+        *_pgbackrest(member, source),
         f"--stanza={source.stanza}",
         f"--repo={source.repo_key}",
         f"--set={source.backup_set}",

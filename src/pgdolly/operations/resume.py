@@ -28,7 +28,7 @@ async def take_up_any(
     cluster = fleet.cluster(run.target)
     world = world_of([cluster])
     if run.operation == "reset":
-        return await resume_reset(run, world, emit, further=further)
+        return await resume_reset(run, fleet, world, emit, further=further)
     if further is not None:
         raise Refused(f"run {run.run_id} is a {run.operation}: it has no target", untouched=NOTHING)
     return await running.take_up(run.run_id, world, cluster.members, emit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pgdolly.engine.plan import StepRegistry
 from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
 from pgdolly.steps.member import KeepDataDirectory, StopMember
+from pgdolly.steps.place import PlaceRepository
 from pgdolly.steps.promote import PromoteLeader, SetRoles, StopRecovered
 from pgdolly.steps.recover import HoldReplica, PrepareRecovery, Recover
 from pgdolly.steps.restore import RestoreDataDirectory
@@ -15,6 +16,7 @@ from pgdolly.steps.verify import VerifyCluster
 STEPS = StepRegistry(
     StopMember,
     FenceStore,
+    PlaceRepository,
     KeepDataDirectory,
     RestoreDataDirectory,
     PrepareRecovery,

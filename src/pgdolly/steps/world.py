@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from pgdolly.domain.cluster import Member
 from pgdolly.domain.errors import ConnectionLost, DeadlinePassed
+from pgdolly.domain.repository import RepositorySettings
 from pgdolly.engine.step import Context
 from pgdolly.transport.shell import Shell
 
@@ -19,9 +20,13 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The shells of the members' nodes by member name."""
+    """The shells of the members' nodes by member name, and what steps must know that no plan may hold.
+
+    :param repository: the source's, if the target's own configuration does not lead to it.
+    """
 
     shells: Mapping[str, Shell] = field(default_factory=dict)
+    repository: RepositorySettings | None = None
 
     def shell(self, member: Member) -> Shell:
         return self.shells[member.name]

@@ -17,6 +17,14 @@ def forget_older_runs(work_directory, run_id):
             shutil.rmtree(os.path.join(work_directory, name), ignore_errors=True)
 
 
+def give_up(work_directory, name):
+    """Remove what belonged to the run alone."""
+    try:
+        os.unlink(os.path.join(work_directory, name))
+    except FileNotFoundError:
+        pass
+
+
 def main(arguments):
     path = os.path.join(arguments["work_directory"], "run.lock")
     if arguments["action"] == "take":
@@ -36,12 +44,14 @@ def main(arguments):
             holder = json.load(handle)
     except FileNotFoundError:
         holder = None
-    if arguments["action"] == "abandon" and holder and holder["run_id"] == arguments["run_id"]:
+    ours = holder is not None and holder["run_id"] == arguments["run_id"]
+    if arguments["action"] in ("abandon", "release") and ours:
+        give_up(arguments["work_directory"], "repository.conf")  # it holds the source's secrets
+    if arguments["action"] == "abandon" and ours:
         os.replace(path, os.path.join(arguments["work_directory"], "run.abandoned"))
-    if arguments["action"] == "release" and holder and holder["run_id"] == arguments["run_id"]:
+    if arguments["action"] == "release" and ours:
         forget_older_runs(arguments["work_directory"], arguments["run_id"])
-        if os.path.exists(os.path.join(arguments["work_directory"], "run.abandoned")):
-            os.unlink(os.path.join(arguments["work_directory"], "run.abandoned"))
+        give_up(arguments["work_directory"], "run.abandoned")
         os.unlink(path)
     print(json.dumps({"holder": holder}))
 

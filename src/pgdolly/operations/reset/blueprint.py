@@ -36,6 +36,8 @@ class ResetBlueprint:
 
     :param placeholders: timelines that the clone's first one has to come after.
     :param left_out: members that are down, each with how to bring it back.
+    :param repository: the options of the source's repository, masked, if the target's own configuration does not lead
+        to it.
     :param beside: restored into another directory of the leader's node; the cluster itself is left alone.
     """
 
@@ -54,6 +56,7 @@ class ResetBlueprint:
     beside: bool = False
     backup_after: bool = True
     left_out: tuple[str, ...] = ()
+    repository: tuple[tuple[str, str], ...] = ()
     summary: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()

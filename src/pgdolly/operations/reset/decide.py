@@ -11,6 +11,7 @@ from pgdolly.domain.target import TargetType
 from pgdolly.drivers.backup_set import BackupSetContents, parse_set, set_command
 from pgdolly.drivers.observation import MemberFacts, observe_member
 from pgdolly.drivers.pgbackrest import RestoreSource
+from pgdolly.drivers.repository import FROM_STDIN, reading, repository_file
 from pgdolly.operations.request import PitrRequest
 from pgdolly.operations.reset.beside import refuse_beside
 from pgdolly.operations.reset.blueprint import MemberBlueprint, ResetBlueprint, StanzaNeed
@@ -26,7 +27,7 @@ from pgdolly.operations.reset.refusals import (
 from pgdolly.operations.site import instance_of
 from pgdolly.recovery.select import ResolvedRecovery, resolve
 from pgdolly.steps.world import World
-from pgdolly.transport.shell import run_checked
+from pgdolly.transport.shell import command_failed
 
 # An asynchronous archive-get can end a recovery early where the timeline switches: pgBackRest issue 2423,
 # fixed in 2.59.
@@ -65,12 +66,15 @@ async def decide(facts: ResetFacts, request: PitrRequest, world: World) -> Reset
 
 
 async def _contents(facts: ResetFacts, resolved: ResolvedRecovery, world: World) -> BackupSetContents:
-    member = facts.leader.member
-    command = set_command(
-        resolved.stanza, resolved.backup_set, resolved.repo_key, config=member.pgbackrest_config
-    )
-    answer = await run_checked(world.shell(member), command, doing="ask for the backup set's contents")
-    return parse_set(answer, resolved.backup_set)
+    member, foreign = facts.leader.member, facts.repository
+    shell = world.shell(member)
+    config = member.pgbackrest_config if foreign is None else FROM_STDIN
+    command = set_command(resolved.stanza, resolved.backup_set, resolved.repo_key, config=config)
+    run = shell.run if foreign is None else reading(shell.run, foreign)
+    completed = await run(command)
+    if not completed.ok:
+        raise command_failed(member.name, completed, "ask for the backup set's contents")
+    return parse_set(completed.stdout, resolved.backup_set)
 
 
 def _source_system(facts: ResetFacts) -> int | None:
@@ -121,6 +125,7 @@ def _blueprint(facts: ResetFacts, request: PitrRequest, resolved: ResolvedRecove
         placeholders=tuple(range(resolved.timeline + 1, taken + 1)),
         segment_size=resolved.first_segment.size,
         beside=request.data is not None,
+        repository=facts.repository.masked() if facts.repository is not None else (),
         left_out=tuple(left_out(member) for member, _ in facts.target.silent if request.data is None),
         facts=tuple(sorted(present_facts(facts).items())),
     )
@@ -154,6 +159,7 @@ def _member_blueprint(
             db_exclude=request.db_exclude,
             link_map=tuple(sorted(request.link_map.items())),
             pinned_segment=resolved.pinned_segment,
+            config=repository_file(member.member) if facts.repository is not None else None,
             archive_async=not resolved.crosses_timelines or version >= ASYNC_SAFE_SINCE,
         ),
     )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from dataclasses import dataclass
 
 from pgdolly.domain.backup import Catalogue
 from pgdolly.domain.cluster import Cluster
 from pgdolly.domain.errors import PgdollyError, Unreachable
+from pgdolly.domain.repository import RepositorySettings
 from pgdolly.drivers import patroni
 from pgdolly.drivers.catalogue import read_catalogue
 from pgdolly.drivers.observation import MemberFacts
+from pgdolly.drivers.repository import FROM_STDIN, reading
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.request import PitrRequest
+from pgdolly.operations.reset.repository import foreign_repository
 from pgdolly.operations.site import ClusterFacts, observe_cluster, world_of
 from pgdolly.steps.world import World
 
@@ -28,6 +32,9 @@ class ResetFacts:
     catalogue: Catalogue
     target_catalogue: Catalogue | None  # None: the target has no stanza yet
     leader: MemberFacts
+    repository: RepositorySettings | None = (
+        None  # the source's; None: the target's own configuration leads to it
+    )
 
     @property
     def in_place(self) -> bool:
@@ -62,19 +69,35 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
     shell = world.shell(leader.member)
     config = leader.member.pgbackrest_config
 
-    async def own() -> Catalogue | None:
+    async def of_target() -> Catalogue | None:
         try:
             return await read_catalogue(shell.run, leader.stanza, config=config)
         except PgdollyError:
             return None  # no stanza yet, or none that can be read: the clean-up creates it
 
+    async def of_source() -> tuple[Catalogue, RepositorySettings | None]:
+        foreign = await foreign_repository(
+            world, target=leader, source=source_facts, source_stanza=source_stanza
+        )
+        if foreign is None:
+            return await read_catalogue(shell.run, source_stanza, config=config), None
+        try:
+            return await read_catalogue(
+                reading(shell.run, foreign), source_stanza, config=FROM_STDIN
+            ), foreign
+        except PgdollyError as error:
+            # The source's way to its repository need not be the target's: a directory of the source's own node, say.
+            try:
+                return await read_catalogue(shell.run, source_stanza, config=config), None
+            except PgdollyError:
+                raise error from None
+
+    foreign: RepositorySettings | None = None
     if source.name == target.name:
         catalogue: Catalogue = await read_catalogue(shell.run, source_stanza, config=config)
         target_catalogue: Catalogue | None = catalogue
     else:
-        catalogue, target_catalogue = await asyncio.gather(
-            read_catalogue(shell.run, source_stanza, config=config), own()
-        )
+        (catalogue, foreign), target_catalogue = await asyncio.gather(of_source(), of_target())
     return (
         ResetFacts(
             target=target_facts,
@@ -84,8 +107,9 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
             catalogue=catalogue,
             target_catalogue=target_catalogue,
             leader=leader,
+            repository=foreign,
         ),
-        world,
+        dataclasses.replace(world, repository=foreign),
     )
 
 

@@ -11,6 +11,7 @@ from pgdolly.operations.reset.blueprint import MemberBlueprint, ResetBlueprint
 from pgdolly.recovery.select import ResolvedRecovery
 from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
 from pgdolly.steps.member import KeepDataDirectory, StopMember
+from pgdolly.steps.place import PlaceRepository
 from pgdolly.steps.promote import PromoteLeader, SetRoles, StopRecovered
 from pgdolly.steps.recover import HoldReplica, Mode, PrepareRecovery, Recover
 from pgdolly.steps.restore import RestoreDataDirectory
@@ -21,7 +22,9 @@ from pgdolly.steps.verify import VerifyCluster
 
 def plan_reset(blueprint: ResetBlueprint) -> Plan:
     """From a running target to its new life; with action pause or shutdown, to the target and no further."""
-    stages = [] if blueprint.beside else _stop(blueprint)
+    stages = _place_repository(blueprint)
+    if not blueprint.beside:
+        stages += _stop(blueprint)
     stages.append(_recover(blueprint, restore=True))
     if blueprint.action is TargetAction.PROMOTE:
         stages += _finish(blueprint)
@@ -72,6 +75,20 @@ def _plan(blueprint: ResetBlueprint, stages: tuple[Stage, ...]) -> Plan:
 
 def _lane(member: MemberBlueprint, *steps: Step) -> Lane:
     return Lane(member.member.name, steps)
+
+
+def _place_repository(blueprint: ResetBlueprint) -> list[Stage]:
+    """Before anything is stopped: it is the one step whose secrets no journal holds."""
+    if not blueprint.repository:
+        return []
+    lanes = tuple(
+        _lane(
+            member,
+            PlaceRepository(instance=member.instance, stanza=blueprint.stanza, options=blueprint.repository),
+        )
+        for member in blueprint.members
+    )
+    return [Stage("lead the members to the source's repository", lanes)]
 
 
 def _stop(blueprint: ResetBlueprint) -> list[Stage]:

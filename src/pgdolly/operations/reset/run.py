@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from pgdolly.domain.errors import InvalidInput, Refused
 from pgdolly.domain.target import RecoveryTarget, TargetAction, TargetType
 from pgdolly.drivers.catalogue import read_catalogue
+from pgdolly.drivers.observation import observe_member
 from pgdolly.engine.events import Listener
 from pgdolly.engine.plan import Plan
 from pgdolly.engine.record import RecordedState, RunRecord
@@ -22,7 +23,9 @@ from pgdolly.operations.reset.blueprint import ResetBlueprint
 from pgdolly.operations.reset.decide import decide, present_facts
 from pgdolly.operations.reset.observe import observe
 from pgdolly.operations.reset.plan import moved_on, plan_finish, plan_move_on, plan_reset
+from pgdolly.operations.reset.repository import foreign_repository
 from pgdolly.operations.running import carry_out, refuse_stale, take_up
+from pgdolly.operations.site import observe_cluster, world_of
 from pgdolly.recovery.select import ResolvedRecovery, resolve
 from pgdolly.steps.world import World
 
@@ -87,13 +90,14 @@ def blueprint_of(run: RunRecord) -> ResetBlueprint:
 
 
 async def resume(
-    run: RunRecord, world: World, emit: Listener, *, further: PitrRequest | None = None
+    run: RunRecord, fleet: Fleet, world: World, emit: Listener, *, further: PitrRequest | None = None
 ) -> RunRecord:
     """Take up an interrupted run; promote and finish a paused one, or move it on to a later target.
 
     :param further: the later target; only for a run that stands at its target.
     """
     blueprint = blueprint_of(run)
+    world = await _with_repository(blueprint, run, fleet, world)
     members = [member.member for member in blueprint.members]
     paused = run.state.value == "paused"
     if further is not None:
@@ -132,6 +136,23 @@ async def resume(
     )
 
 
+async def _with_repository(blueprint: ResetBlueprint, run: RunRecord, fleet: Fleet, world: World) -> World:
+    """The world with the source's repository, if a member was not led to it before the run was interrupted."""
+    placed = [s for s in run.steps.values() if s.id.endswith("-place_repository")]
+    done = len(placed) == len(blueprint.members) and all(s.state is RecordedState.FINISHED for s in placed)
+    if not blueprint.repository or done:
+        return world
+    source = fleet.cluster(blueprint.source_cluster)
+    around = world_of([source, fleet.cluster(blueprint.target_cluster)])
+    found = await foreign_repository(
+        around,
+        target=await observe_member(around.shell(blueprint.leader.member), blueprint.leader.member),
+        source=await observe_cluster(around, source),
+        source_stanza=blueprint.resolved.stanza,
+    )
+    return dataclasses.replace(world, repository=found)
+
+
 def _may_move_on(run: RunRecord) -> bool:
     """Whether every member is restored and none promoted: also after a replay that could not reach its target."""
     restored = [s for s in run.steps.values() if s.id.endswith("-restore_data_directory")]
@@ -151,7 +172,10 @@ async def _resolve_further(
     """
     resolved, leader = blueprint.resolved, blueprint.leader.member
     catalogue = await read_catalogue(
-        world.shell(leader).run, resolved.stanza, config=leader.pgbackrest_config, repo_key=resolved.repo_key
+        world.shell(leader).run,
+        resolved.stanza,
+        config=blueprint.leader.source.config or leader.pgbackrest_config,
+        repo_key=resolved.repo_key,
     )
     return resolve(
         catalogue,
