@@ -53,16 +53,18 @@ class Sshd:
             subprocess.run(make, check=True, timeout=20)
         shutil.copy(directory / "login.pub", directory / "authorized_keys")
         self.trust("host")
-        self.config("node", self.relay.port)
+        self.configure({"node": self.relay.port})
 
     def trust(self, key: str) -> None:
         """Have `known_hosts` hold this key for `node`."""
         public = (self.directory / f"{key}.pub").read_text()
         (self.directory / "known_hosts").write_text(f"node {public}")
 
-    def config(self, host: str, port: int) -> None:
+    def configure(self, ports: dict[str, int]) -> None:
+        """Write the ssh_config: by which port each host is reached."""
+        hosts = "".join(f"Host {host}\n Port {port}\n" for host, port in ports.items())
         (self.directory / "ssh_config").write_text(
-            f"Host {host}\n HostName {ADDRESS}\n Port {port}\n User {self.user}\n HostKeyAlias node\n"
+            f"{hosts}Host *\n HostName {ADDRESS}\n User {self.user}\n HostKeyAlias node\n"
             f" IdentityFile {self.directory}/login\n IdentitiesOnly yes\n IdentityAgent none\n"
             f" UserKnownHostsFile {self.directory}/known_hosts\n GlobalKnownHostsFile /dev/null\n"
         )

@@ -436,6 +436,8 @@ class Sandbox:
         for top in ("archive", "backup"):
             for path in sorted((self.repository / top / stanza).rglob("*")):
                 name = str(path.relative_to(self.repository))
+                if name.endswith(".pgbackrest.tmp"):  # on its way; it is renamed when it is whole
+                    continue
                 if path.is_symlink():
                     found[name] = f"-> {path.readlink()}"
                 elif path.is_file():

@@ -18,6 +18,8 @@ from pgdolly.cli.terminal import TerminalListener, _columns
 from pgdolly.engine.events import (
     Event,
     Listener,
+    NodeBack,
+    NodeLost,
     RunEnded,
     RunStarted,
     StageFinished,
@@ -276,3 +278,36 @@ def imported() -> Iterator[set[str]]:
 def test_help_and_pipes_do_not_wait_for_large_imports(imported: set[str], module: str) -> None:
     assert "pgdolly.cli.listeners" in imported
     assert module not in imported
+
+
+LOST = NodeLost(
+    step_id="x",
+    lane="pg-test-2",
+    node="pg-test-2",
+    reason="the connection to 10.10.10.12 was lost during: [restore]",
+    wait_seconds=120,
+)
+BACK = NodeBack(step_id="x", lane="pg-test-2", node="pg-test-2", seconds=31)
+
+
+def test_a_lost_node_and_its_return_are_said_in_words() -> None:
+    stream = io.StringIO()
+    listener = PlainListener(stream)
+    listener(LOST)
+    listener(BACK)
+    assert stream.getvalue().splitlines() == [
+        "pg-test-2  the connection to 10.10.10.12 was lost during: [restore]; "
+        "waiting for pg-test-2, 120 s at most",
+        "pg-test-2  connection to pg-test-2 is back after 31 s",
+    ]
+
+
+def test_a_terminal_shows_a_lost_node_and_its_return() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, highlight=False)
+    listener = TerminalListener(console, Progress(console=console))
+    listener(LOST)
+    listener(BACK)
+    lost, back = stream.getvalue().splitlines()
+    assert "! pg-test-2  the connection to 10.10.10.12 was lost" in lost and "[restore]" in lost
+    assert "connection to pg-test-2 is back after 31 s" in back

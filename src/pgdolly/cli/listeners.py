@@ -140,8 +140,8 @@ def words(event: Event) -> tuple[str, ...]:
         case StepFailed():
             return (event.lane, event.title, f"FAILED after {duration(event.seconds)}: {event.error}")
         case NodeLost():
-            waiting = f"waiting for {event.node}, {duration(event.wait_seconds)} at most"
-            return (event.lane, f"connection lost: {event.reason}; {waiting}")
+            waiting = f"waiting for {event.node}, {event.wait_seconds:.0f} s at most"
+            return (event.lane, f"{event.reason}; {waiting}")
         case NodeBack():
             return (event.lane, f"connection to {event.node} is back after {duration(event.seconds)}")
         case RunEnded():

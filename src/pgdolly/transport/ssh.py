@@ -136,7 +136,7 @@ class SshShell:
                 stray = (outcome.process, user_of(command, self._dbsu), word)
                 self._connection.strays.append(stray)
             return ConnectionLost(
-                f"the connection to {self._connection.destination.address} was lost during: {command.shown()}",
+                f"the connection to {self._connection.destination.address} was lost during: {_short(command)}",
                 where=self.node_name,
                 next_command=self._connection.destination.by_hand(),
             )
@@ -173,6 +173,11 @@ class SshShell:
             argv=(command.shown(),),
             status=124,
         )
+
+
+def _short(command: Command) -> str:
+    shown = command.shown().replace("\n", " ")
+    return shown if len(shown) <= 120 else f"{shown[:119]}…"
 
 
 def _new_word() -> str:

@@ -91,7 +91,7 @@ class Connection:
         except TimeoutError:
             return False
         finally:
-            _kill(process)
+            await _kill(process)
 
     def forget(self, socket: Path) -> None:
         """Take note that the connection behind a socket is gone."""
@@ -115,7 +115,7 @@ class Connection:
             except TimeoutError:
                 status = None
             finally:
-                _kill(process)
+                await _kill(process)
             said.seek(0)
             last = last_lines(said.read().decode(errors="replace"), 1)
         if status == 0:
@@ -132,10 +132,11 @@ class Connection:
         )
 
 
-def _kill(process: asyncio.subprocess.Process) -> None:
+async def _kill(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()  # it has no pipes: nobody can hold this up
 
 
 def control_directory() -> Path:
