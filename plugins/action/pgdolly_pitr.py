@@ -24,12 +24,13 @@ import asyncio
 import io
 import signal
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ansible import context
 from ansible.plugins.action import ActionBase
+from ansible.template import Templar
 from ansible.utils.color import ANSIBLE_COLOR
 from ansible.utils.display import Display
 
@@ -89,11 +90,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         from pgdolly.domain.errors import PgdollyError
         from pgdolly.engine.plan import outline
         from pgdolly.inventory.fleet import fleet_from_variables, refuse_hosts_of_two_clusters
-        from pgdolly.operations.playbook import host_variables, refuse_source_among, request_of, targets_of
+        from pgdolly.operations.playbook import refuse_source_among, request_of, targets_of
         from pgdolly.operations.several import prepare_all
 
         hostvars = task_vars["hostvars"]
-        variables = host_variables(hostvars, _defaults())
+        variables = self._host_variables(hostvars)
         sources = tuple(str(source) for source in task_vars.get("ansible_inventory_sources") or ())
         origin = ", ".join(sources) or "Ansible"
         refuse_hosts_of_two_clusters(variables, task_vars["groups"], origin)
@@ -111,17 +112,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if self._task.check_mode:
             _show(["", "check mode: nothing was changed"])
             return {"changed": True, "plans": plans}
-        ended = _carry_out(prepared)
+        ended, unfinished = _carry_out(prepared)
         errors = {name: error for name, error in ended.items() if isinstance(error, Exception)}
-        result = {
-            "changed": True,
-            "plans": plans,
-            "runs": [
-                {"run": run.run_id, "target": run.target, "state": run.state.value}
-                for run in ended.values()
-                if not isinstance(run, Exception)
-            ],
-        }
+        runs = [
+            {"run": run.run_id, "target": run.target, "state": run.state.value}
+            for run in ended.values()
+            if not isinstance(run, Exception)
+        ]
         for error in errors.values():
             # One of many, or what no error of pgdolly's explains: Ansible shows where it comes from.
             if len(ended) == 1 or not isinstance(error, PgdollyError):
@@ -130,12 +127,54 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             lines = [f"{len(errors)} of {len(ended)} targets failed: {', '.join(errors)}"]
             for name, error in errors.items():
                 lines += [f"{name}:", *(f"  {line}" for line in error_lines(error))]
-            return {**result, "failed": True, "msg": "\n".join(lines)}
-        return result
+                if name in unfinished:
+                    lines.append(f"    to go on:  pgdolly resume {unfinished[name]}")
+            # Without the plans: Ansible shows all of a failed task's result, and they would bury the message.
+            return {"changed": True, "runs": runs, "failed": True, "msg": "\n".join(lines)}
+        return {"changed": True, "plans": plans, "runs": runs}
+
+    def _host_variables(self, hostvars: Any) -> dict[str, dict[str, Any]]:
+        from pgdolly.operations.playbook import host_variables
+
+        variables = {}
+        for host in hostvars:
+            raw = hostvars.raw_get(host)
+            templar = Templar(loader=self._loader, variables=raw)
+            variables[host] = _Variables(raw, templar, opened=frozenset({"pgbackrest_repo"}))
+        return host_variables(variables, _defaults())
 
 
-def _carry_out(prepared: dict[str, PreparedReset]) -> dict[str, RunRecord | Exception]:
-    """Run all at once, and say what came of each; every line begins with its target if there are several."""
+class _Variables(Mapping[str, Any]):
+    """Variables that are filled in as they are read; a mapping in `opened` item by item, at every depth.
+
+    Ansible's own mapping fills in a variable as a whole, and one repository that cannot be would spoil them all.
+    """
+
+    def __init__(self, raw: Mapping[str, Any], templar: Any, opened: frozenset[str] | None = None) -> None:
+        self._raw = raw
+        self._templar = templar
+        self._opened = opened
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._raw[name]
+        if isinstance(value, Mapping) and (self._opened is None or name in self._opened):
+            return _Variables(value, self._templar)
+        return self._templar.template(value)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+
+def _carry_out(
+    prepared: dict[str, PreparedReset],
+) -> tuple[dict[str, RunRecord | Exception], dict[str, str]]:
+    """Run all at once, and say what came of each; every line begins with its target if there are several.
+
+    :return: by target, the run or its error; and the ids of those runs that can be taken up again.
+    """
     from pgdolly.cli.listeners import PlainListener
     from pgdolly.cli.outcome import outcome_lines
     from pgdolly.domain.errors import PgdollyError
@@ -144,7 +183,7 @@ def _carry_out(prepared: dict[str, PreparedReset]) -> dict[str, RunRecord | Exce
     from pgdolly.operations.several import each_to_its_end
 
     width = max(len(name) for name in prepared)
-    begun: list[str] = []
+    unfinished: dict[str, str] = {}
 
     def listener(name: str) -> Listener:
         prefix = f"{name:{width}} | " if len(prepared) > 1 else ""
@@ -152,10 +191,10 @@ def _carry_out(prepared: dict[str, PreparedReset]) -> dict[str, RunRecord | Exce
 
         def listen(event: Event) -> None:
             show(event)
-            if isinstance(event, RunEnded) and event.outcome != "interrupted":
-                begun.remove(event.run_id)
+            if isinstance(event, RunEnded) and event.outcome not in ("failed", "interrupted"):
+                unfinished.pop(name)
             if isinstance(event, RunStarted):
-                begun.append(event.run_id)
+                unfinished[name] = event.run_id
                 # Now, because Ansible drops what a worker says once it has been interrupted.
                 _show([f"{prefix}should this be interrupted: pgdolly resume {event.run_id}"])
 
@@ -174,13 +213,13 @@ def _carry_out(prepared: dict[str, PreparedReset]) -> dict[str, RunRecord | Exce
         # Jobs that were begun on nodes go on; the journals say where the runs stand.
         raise PgdollyError(
             "interrupted",
-            where=", ".join(prepared),
-            next_command="; ".join(f"pgdolly resume {run}" for run in begun) or "pgdolly runs",
+            where=", ".join(unfinished or prepared),
+            next_command="; ".join(f"pgdolly resume {run}" for run in unfinished.values()) or "pgdolly runs",
         ) from None
     for run in ended.values():
         if not isinstance(run, Exception):
             _show(outcome_lines(run))
-    return ended
+    return ended, unfinished
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
