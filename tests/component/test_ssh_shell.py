@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import pytest
 
+from pgdolly.domain.cluster import Member, Node, ServiceManager
 from pgdolly.domain.command import Command, Completed, RunAs
 from pgdolly.domain.errors import CommandFailed, ConnectionLost, Refused, Unreachable
 from pgdolly.transport import ssh_connection
@@ -430,6 +431,16 @@ def test_a_command_that_is_killed_with_its_script_is_no_lost_connection(shell: S
 # ---- jobs ------------------------------------------------------------------------------------------------------------
 
 
+MEMBER = Member(
+    name="pg-test-1",
+    cluster="pg-test",
+    sequence=1,
+    role="primary",
+    node=Node(name="pg-test-1", address="127.0.0.1"),
+    service_manager=ServiceManager.SUPERVISOR,
+)
+
+
 @pytest.mark.parametrize("user", sorted({ME, DBSU}))
 def test_a_detached_job_outlives_the_connection(sshd: Sshd, open_directory: Path, user: str) -> None:
     shell = SshShell("pg-test-1", user, Connection(sshd.destination()))
@@ -445,7 +456,7 @@ def test_a_detached_job_outlives_the_connection(sshd: Sshd, open_directory: Path
         argv=("sh", "-c", f"echo begun; until [ -e {go} ]; do sleep 0.05; done; echo ended; exit 7")
     )
     assert call(lambda: look_at_job(shell, job)).state is JobState.ABSENT
-    call(lambda: start_job(shell, job, wait))
+    call(lambda: start_job(shell, MEMBER, job, wait))
     wait_until(lambda: call(lambda: look_at_job(shell, job)).stdout_end == "begun\n", "the job's output")
     end_connections()
     sshd.kill_sessions()
