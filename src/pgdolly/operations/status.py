@@ -104,7 +104,7 @@ def _seen(look: MemberLook, view: ClusterView | None) -> MemberStatus:
         system_identifier=facts.system_identifier,
         pending_restart=own.pending_restart if own is not None else False,
         run=facts.lock.run_id if facts.lock is not None else None,
-        problem=str(look.problem) if look.problem is not None else None,
+        problem=_without_name(look.problem, look.name) if look.problem is not None else None,
     )
 
 
@@ -123,7 +123,7 @@ def _silent(member: Member, error: PgdollyError, view: ClusterView | None) -> Me
         state="unreachable",
         timeline=own.timeline if own is not None else None,
         lag_bytes=own.lag if own is not None else None,
-        problem=str(error),
+        problem=_without_name(error, member.name),
     )
 
 
@@ -147,3 +147,8 @@ def _remarks(look: ClusterLook, view: ClusterView | None) -> Iterator[str]:
     for other in view.members:
         if other.name not in known:
             yield f"Patroni has a member {other.name} that is not in the inventory"
+
+
+def _without_name(error: PgdollyError, member: str) -> str:
+    """The error for a line that begins with the member's name."""
+    return error.what if error.where == member else str(error)

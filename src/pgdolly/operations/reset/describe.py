@@ -87,10 +87,7 @@ def warnings_of(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]
     for member, error in facts.source.silent:
         warnings.append(f"{member.name} of the source does not answer ({error}); its repository is enough")
     for text, (_, error) in zip(blueprint.left_out, facts.target.silent, strict=False):
-        warnings.append(
-            f"{text} Its Patroni cannot come up while {blueprint.target_cluster} is reset, nor stream its old data "
-            f"afterwards. ({error.what})"
-        )
+        warnings.append(f"{text} ({error.what})")
     source = next(iter(facts.source.members), None)
     if source is not None:
         for target in facts.target.members:
@@ -115,7 +112,8 @@ def left_out(member: Member) -> str:
     if member.service_manager is ServiceManager.SUPERVISOR:
         stop, start = services.stop_command(member).shown(), services.start_command(member).shown()
     return (
-        f"{member.name} is down and is LEFT OUT. To bring it back, on its node: "
+        f"{member.name} is down and is LEFT OUT: its Patroni cannot come up while {member.cluster} is reset, nor stream "
+        "its old data afterwards. To bring it back once its node is up, type there as root:  "
         f"{stop}; find {member.data_directory} -mindepth 1 -delete; {start}"
     )
 

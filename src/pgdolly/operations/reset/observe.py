@@ -130,11 +130,11 @@ async def _refuse_silent(world: World, target: ClusterFacts, *, beside: bool) ->
     for member, error in target.silent:
         if member.name in store.members or member.node.address in store.members.values():
             raise Unreachable(
-                f"its node cannot be reached from here ({error.what}), but its Patroni is alive, by the store's word: "
-                "it cannot be stopped, and it would go on with the old data",
+                f"its node cannot be reached from here ({error.what}), but by the store's word its Patroni is alive, or "
+                "was half a minute ago: it cannot be stopped, and would go on with the old data",
                 where=member.name,
                 untouched="nothing was changed",
-                next_command=error.next_command,
+                next_command=f"if its node is down, ask again in half a minute; else make this work: {error.next_command}",
             )
 
 
