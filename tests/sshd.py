@@ -117,13 +117,16 @@ class Sshd:
         return self.log().count("Accepted publickey for")
 
     def sessions(self) -> list[int]:
-        """The processes of the connections that are there."""
+        """sshd's processes for the connections that are there: one or two each, as the login demands."""
         assert self._process is not None
-        return [
-            int(stat.parent.name)
-            for stat in Path("/proc").glob("[0-9]*/stat")
-            if _parent(stat) == self._process.pid
-        ]
+        found = {int(stat.parent.name): _look(stat) for stat in Path("/proc").glob("[0-9]*/stat")}
+        known, grown = set[int](), {self._process.pid}
+        while grown:
+            known |= grown
+            grown = {
+                pid for pid, (name, parent) in found.items() if parent in known and name.startswith("sshd")
+            } - known
+        return sorted(known - {self._process.pid})
 
     def kill_sessions(self) -> None:
         for process in self.sessions():
@@ -139,11 +142,13 @@ class Sshd:
             self._process = None
 
 
-def _parent(stat: Path) -> int | None:
+def _look(stat: Path) -> tuple[str, int]:
+    """A process's name and its parent."""
     try:
-        return int(stat.read_text().rpartition(") ")[2].split()[1])
+        head, _, rest = stat.read_text().rpartition(") ")
     except (FileNotFoundError, ProcessLookupError):
-        return None
+        return "", 0
+    return head.partition("(")[2], int(rest.split()[1])
 
 
 class Relay:

@@ -7,12 +7,14 @@ import os
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from pgdolly.domain.cluster import Member
 from pgdolly.domain.command import Command
-from pgdolly.domain.errors import Refused
+from pgdolly.domain.errors import ConnectionLost, Refused
 from pgdolly.drivers.node_program import node_program, run_node_program
 from pgdolly.drivers.observation import RunLock
+from pgdolly.engine.executor import RECONNECT_SECONDS
 from pgdolly.steps.world import World
 
 
@@ -23,6 +25,15 @@ def _lock_command(member: Member, action: str, run_id: str, holder: dict[str, ob
         {"work_directory": member.work_directory, "action": action, "run_id": run_id, "holder": holder},
         f"{action} the run lock on {member.name}",
     )
+
+
+async def _ask(world: World, member: Member, command: Command) -> dict[str, Any]:
+    """Run a program of the lock; a node that is lost meanwhile is waited for, because again does no harm."""
+    try:
+        return await run_node_program(world.shell(member), command)
+    except ConnectionLost as error:
+        await world.reconnect(error, RECONNECT_SECONDS)
+        return await run_node_program(world.shell(member), command)
 
 
 def held(cluster: str, member: str, lock: RunLock) -> Refused:
@@ -51,7 +62,7 @@ async def take_locks(world: World, members: Sequence[Member], *, run_id: str, op
     }
     taken: list[Member] = []
     for member in sorted(members, key=lambda each: each.name):
-        answer = await run_node_program(world.shell(member), _lock_command(member, "take", run_id, holder))
+        answer = await _ask(world, member, _lock_command(member, "take", run_id, holder))
         found = answer["holder"]
         if found is not None and found["run_id"] != run_id:
             await release_locks(world, taken, run_id=run_id)
@@ -69,8 +80,5 @@ async def release_locks(
     """
     action = "abandon" if half_made else "release"
     await asyncio.gather(
-        *(
-            run_node_program(world.shell(member), _lock_command(member, action, run_id, {}))
-            for member in members
-        )
+        *(_ask(world, member, _lock_command(member, action, run_id, {})) for member in members)
     )
