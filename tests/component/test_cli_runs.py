@@ -162,3 +162,15 @@ def test_show_of_an_unknown_run_is_refused() -> None:
     run_id = failed_run().run_id
     with pytest.raises(InvalidInput, match=f"there is no run 'pg-meta'; the last: {run_id}"):
         printed("show", "pg-meta")
+
+
+@pytest.mark.parametrize(
+    "inventory", ["/gone/pigsty.yml", ["/gone/pigsty.yml"], ["one,", "/gone/pigsty.yml"]]
+)
+def test_a_run_is_taken_up_with_the_inventories_that_it_was_begun_with(inventory: str | list[str]) -> None:
+    with Journal.create(
+        runs_directory(), operation="reset", target="pg-test", request={"inventory": inventory}
+    ) as journal:
+        run = journal.run_id
+    with pytest.raises(InvalidInput, match=r"there is no inventory /gone/pigsty\.yml"):
+        CliRunner().invoke(cli, ["resume", run], catch_exceptions=False)

@@ -137,6 +137,22 @@ def test_check_mode_shows_the_plan_and_changes_nothing(sandbox: Sandbox, scenari
     assert sandbox.runs() == runs
 
 
+def test_several_clusters_in_one_limit(sandbox: Sandbox) -> None:
+    """Each is planned for by itself; the in-place recovery of the source is none of the target's business."""
+    with sandbox.nothing_changes():
+        result = play(sandbox, "-l", f"{SOURCE},{TARGET}", "-e", "{pg_pitr: {}}", "--check")
+    assert f"Plan: reset {SOURCE}\n" in result.stdout and f"Plan: reset {TARGET}\n" in result.stdout, result
+
+
+def test_the_reasons_of_all_that_cannot_be_reset_are_told(sandbox: Sandbox) -> None:
+    with sandbox.nothing_changes():
+        result = play(
+            sandbox, "-l", f"{SOURCE},{TARGET}", "-e", "{pg_pitr: {set: 20000101-000000F}}", status=FAILED
+        )
+    for words in (f"stanza {SOURCE}: there is no ", f"and stanza {TARGET}: there is no "):
+        assert words in result.stdout, result
+
+
 @pytest.fixture
 def vaulted(sandbox: Sandbox, tmp_path: Path) -> Path:
     """The inventory with a template, a value in a vault, and a variable that cannot be templated."""

@@ -129,6 +129,21 @@ def test_only_what_pgdolly_reads_is_templated() -> None:
     assert {type(value) for value in found["10.10.10.10"].values()} == {str, int}
 
 
+class Encrypted:
+    """As ansible-core 2.18's: no text, but one when it is read."""
+
+    __ENCRYPTED__ = True
+
+    def __str__(self) -> str:
+        return "/out/of/a/vault"
+
+
+def test_what_comes_out_of_a_vault_is_a_text() -> None:
+    given = {"pg_cluster": "pg-meta", "pg_seq": 1, "pg_data": Encrypted()}
+    found = host_variables({"host": given})["host"]["pg_data"]
+    assert (found, type(found)) == ("/out/of/a/vault", str)
+
+
 def test_what_ansible_cannot_fill_in_of_a_repository_is_kept_for_who_asks() -> None:
     away = Lazy({"type": "s3", "broken": "{{ nowhere }}"})
     given = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time as clock
 from collections.abc import Callable, Iterator
@@ -13,12 +14,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgdolly.domain.errors import InvalidInput
+from pgdolly.domain.errors import InvalidInput, Refused
 from pgdolly.domain.lsn import LSN
 from pgdolly.domain.target import RecoveryTarget, TargetAction, TargetType
+from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.request import PitrRequest, parse_request, parse_time
+from pgdolly.operations.reset.run import prepare
 
 SHANGHAI = timezone(timedelta(hours=8))
+HIDDEN = "hidden-from-all"
 WHEN = "2025-12-27 17:50:00+08"
 EVERY_KEY: dict[str, Any] = {
     "cluster": "pg-meta",
@@ -308,3 +312,69 @@ def test_the_ends_of_the_calendar_are_refused_like_any_time_without_a_zone(
 @pytest.mark.parametrize("text", ["9999-12-31 23:59:59-08", "0001-01-01 00:00:00+08"])
 def test_a_time_beyond_the_calendar_in_utc_is_refused(text: str) -> None:
     assert text in str(refused({"time": text}))
+
+
+# -- a repository that is described
+
+
+def test_a_described_repository_is_read_with_pigstys_keys() -> None:
+    request = parse_request(
+        {
+            "repo": {
+                "type": "s3",
+                "s3_endpoint": "store.fleet",
+                "s3_key_secret": HIDDEN,
+                "path": "/${pg_cluster}",
+            }
+        }
+    )
+    assert request.repo_key is None and request.repository is not None
+    assert dict(request.repository.filled({"pg_cluster": "pg-meta"}).revealed()) == {
+        "repo1-type": "s3",
+        "repo1-s3-endpoint": "store.fleet",
+        "repo1-s3-key-secret": HIDDEN,
+        "repo1-path": "/pg-meta",
+    }
+
+
+@pytest.mark.parametrize("given", [2, "2", " 2 "])
+def test_a_configured_repository_is_named_by_its_number(given: object) -> None:
+    request = parse_request({"repo": given})
+    assert (request.repo_key, request.repository) == (2, None)
+
+
+def test_the_secrets_of_a_request_are_shown_nowhere() -> None:
+    request = parse_request({"cluster": "pg-meta", "repo": {"path": "/b", "cipher_pass": HIDDEN}})
+    assert HIDDEN not in f"{request!r} {request}" and HIDDEN not in request.model_dump_json()
+    assert request.model_dump(mode="json", exclude_defaults=True) == {
+        "cluster": "pg-meta",
+        "repo": {"repo1-path": "/b", "repo1-cipher-pass": "***"},
+    }
+    assert HIDDEN not in repr(request.model_dump())
+
+
+@pytest.mark.parametrize(
+    ("repo", "said"),
+    [
+        ({"store": {"cipher_pass": HIDDEN}}, "repo: store is a dict, not a text"),
+        ({"cipher_pass": f"{HIDDEN}\n"}, "repo: cipher_pass has a line feed"),
+        ({"cipher_pass": f"{{{{ {HIDDEN} }}}}"}, "repo: cipher_pass is a template"),
+        ({"s3_key": None, "cipher_pass": HIDDEN}, "repo: s3_key has no value"),
+        ({"Cipher Pass": HIDDEN}, "repo: 'Cipher Pass' is no name of an option"),
+        ([HIDDEN], "repo: a repository is a number from 1 on, or a mapping"),
+        (f"{HIDDEN}", "repo: a repository is a number from 1 on, or a mapping"),
+        (True, "repo: a repository is a number from 1 on, or a mapping"),
+        (1.5, "repo: a repository is a number from 1 on, or a mapping"),
+    ],
+)
+def test_what_is_no_repository_is_named_without_its_value(repo: object, said: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        parse_request({"repo": repo})
+    assert raised.value.what.startswith(said)
+    assert HIDDEN not in f"{raised.value} {raised.value.__cause__}"
+
+
+def test_a_described_repository_is_refused_until_it_can_be_restored_from() -> None:
+    request = parse_request({"repo": {"path": "/b"}})
+    with pytest.raises(Refused, match="cannot be restored from yet"):
+        asyncio.run(prepare(Fleet({}, "here"), "pg-test", request))

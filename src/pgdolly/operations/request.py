@@ -4,14 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+)
 
 from pgdolly.domain.errors import InvalidInput
 from pgdolly.domain.lsn import LSN
+from pgdolly.domain.repository import RepositorySettings, settings_from
 from pgdolly.domain.target import RecoveryTarget, TargetAction, TargetType
 
 NOTHING = "nothing was changed"
+
+
+def _repository(value: object) -> int | RepositorySettings | None:
+    """Pigsty's three forms: nothing, a mapping of the repository's options, or (ours) a configured one's number."""
+    if value is None or value == {}:
+        return None
+    if isinstance(value, RepositorySettings):
+        return value
+    if isinstance(value, Mapping):
+        return settings_from(value)
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise ValueError("a repository is a number from 1 on, or a mapping of its options: {type: s3, …}")
+
+
+def _repository_as_json(value: Any) -> Any:
+    return dict(value.masked()) if isinstance(value, RepositorySettings) else value
 
 
 class PitrRequest(BaseModel):
@@ -20,7 +49,9 @@ class PitrRequest(BaseModel):
     `cleanup` is pgdolly's own: it runs the post-PITR clean-up in the same go.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True
+    )
 
     # An empty name is no name left out: a variable that is empty by mistake would make it a recovery in place.
     cluster: str | None = Field(default=None, min_length=1)
@@ -39,7 +70,10 @@ class PitrRequest(BaseModel):
     db_exclude: tuple[str, ...] = ()
     link_map: dict[str, str] = Field(default_factory=dict)
     process: int | None = Field(default=None, ge=1, le=999)
-    repo: int | None = Field(default=None, ge=1)
+    # A number names a repository that the nodes are configured with; a mapping is one by itself, as in Pigsty.
+    repo: Annotated[
+        int | RepositorySettings | None, PlainValidator(_repository), PlainSerializer(_repository_as_json)
+    ] = None
     data: str | None = Field(default=None, min_length=1)
     port: int | None = Field(default=None, ge=1, le=65535)
     cleanup: bool = False
@@ -68,17 +102,22 @@ class PitrRequest(BaseModel):
     def _as_type(cls, value: object) -> object:
         return TargetType.DEFAULT if value == "latest" else value  # Pigsty has both words for it
 
-    @field_validator("repo", mode="before")
-    @classmethod
-    def _as_repo(cls, value: object) -> object:
-        return None if value == {} else value  # Pigsty's default: whatever the node is configured with
-
     @field_validator("db_include", "db_exclude", mode="before")
     @classmethod
     def _as_list(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @property
+    def repo_key(self) -> int | None:
+        """The number of the repository to restore from, if one is named by its number."""
+        return self.repo if isinstance(self.repo, int) else None
+
+    @property
+    def repository(self) -> RepositorySettings | None:
+        """The repository that `repo` describes, `${pg_cluster}` not filled in yet: it is the source's name."""
+        return self.repo if isinstance(self.repo, RepositorySettings) else None
 
     def target(self) -> RecoveryTarget:
         """The recovery target that the keys say.
@@ -145,6 +184,8 @@ def parse_request(given: object) -> PitrRequest:
             key = ".".join(str(part) for part in each["loc"])
             if each["type"] == "extra_forbidden":
                 problems.append(f"unknown key {key!r}: pg_pitr has {', '.join(PitrRequest.model_fields)}")
+            elif key == "repo":  # what was given may hold its secrets
+                problems.append(f"{key}: {each['msg'].removeprefix('Value error, ')}")
             else:
                 problems.append(f"{key}: {each['msg']} (got {each['input']!r})")
         raise InvalidInput("; ".join(problems), where="pg_pitr", untouched=NOTHING) from error

@@ -43,7 +43,7 @@ async def decide(facts: ResetFacts, request: PitrRequest, world: World) -> Reset
         target=target,
         backup_set=request.set,
         timeline=request.timeline,
-        repo_key=request.repo,
+        repo_key=request.repo_key,
         system_identifier=_source_system(facts),
         now=datetime.now(UTC),
         cluster=facts.source.cluster.name,
