@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time as clock
 from collections.abc import Callable, Iterator
@@ -14,12 +13,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgdolly.domain.errors import InvalidInput, Refused
+from pgdolly.domain.errors import InvalidInput
 from pgdolly.domain.lsn import LSN
 from pgdolly.domain.target import RecoveryTarget, TargetAction, TargetType
-from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.request import PitrRequest, parse_request, parse_time
-from pgdolly.operations.reset.run import prepare
 
 SHANGHAI = timezone(timedelta(hours=8))
 HIDDEN = "hidden-from-all"
@@ -372,9 +369,3 @@ def test_what_is_no_repository_is_named_without_its_value(repo: object, said: st
         parse_request({"repo": repo})
     assert raised.value.what.startswith(said)
     assert HIDDEN not in f"{raised.value} {raised.value.__cause__}"
-
-
-def test_a_described_repository_is_refused_until_it_can_be_restored_from() -> None:
-    request = parse_request({"repo": {"path": "/b"}})
-    with pytest.raises(Refused, match="cannot be restored from yet"):
-        asyncio.run(prepare(Fleet({}, "here"), "pg-test", request))

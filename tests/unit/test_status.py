@@ -61,7 +61,7 @@ def test_a_member_that_cannot_be_looked_at_stands_as_patroni_sees_it() -> None:
     found = status_of(look(silent={3: Unreachable("no route to host", where="pg-test-3")}))
     assert found.members[2].state == "unreachable"
     assert (found.members[2].role, found.members[2].timeline) == ("replica", 2)
-    assert found.members[2].problem == "pg-test-3: no route to host"
+    assert found.members[2].problem == "no route to host"
 
 
 def test_a_server_that_does_not_answer() -> None:

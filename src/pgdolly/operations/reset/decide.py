@@ -50,6 +50,7 @@ async def decide(facts: ResetFacts, request: PitrRequest, world: World) -> Reset
     )
     if (
         facts.in_place
+        and facts.repository is None
         and target.type is TargetType.DEFAULT
         and resolved.timeline == resolved.highest_timeline
     ):

@@ -112,8 +112,8 @@ def left_out(member: Member) -> str:
     if member.service_manager is ServiceManager.SUPERVISOR:
         stop, start = services.stop_command(member).shown(), services.start_command(member).shown()
     return (
-        f"{member.name} is down and is LEFT OUT: its Patroni cannot come up while {member.cluster} is reset, nor stream "
-        "its old data afterwards. To bring it back once its node is up, type there as root:  "
+        f"{member.name} is down and is LEFT OUT: its Patroni cannot come up while {member.cluster} is reset, nor "
+        "stream its old data afterwards. To bring it back once its node is up, type there as root:  "
         f"{stop}; find {member.data_directory} -mindepth 1 -delete; {start}"
     )
 

@@ -77,7 +77,11 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
 
     async def of_source() -> tuple[Catalogue, RepositorySettings | None]:
         foreign = await foreign_repository(
-            world, target=leader, source=source_facts, source_stanza=source_stanza
+            world,
+            target=leader,
+            source=source_facts,
+            source_stanza=source_stanza,
+            given=request.repository,
         )
         if foreign is None:
             return await read_catalogue(shell.run, source_stanza, config=config), None
@@ -86,6 +90,8 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
                 reading(shell.run, foreign), source_stanza, config=FROM_STDIN
             ), foreign
         except PgdollyError as error:
+            if request.repository is not None:
+                raise
             # The source's way to its repository need not be the target's: a directory of the source's own node, say.
             try:
                 return await read_catalogue(shell.run, source_stanza, config=config), None
@@ -93,7 +99,7 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
                 raise error from None
 
     foreign: RepositorySettings | None = None
-    if source.name == target.name:
+    if source.name == target.name and request.repository is None:
         catalogue: Catalogue = await read_catalogue(shell.run, source_stanza, config=config)
         target_catalogue: Catalogue | None = catalogue
     else:
@@ -130,11 +136,12 @@ async def _refuse_silent(world: World, target: ClusterFacts, *, beside: bool) ->
     for member, error in target.silent:
         if member.name in store.members or member.node.address in store.members.values():
             raise Unreachable(
-                f"its node cannot be reached from here ({error.what}), but by the store's word its Patroni is alive, or "
-                "was half a minute ago: it cannot be stopped, and would go on with the old data",
+                f"its node cannot be reached from here ({error.what}), but by the store's word its Patroni is alive, "
+                "or was half a minute ago: it cannot be stopped, and would go on with the old data",
                 where=member.name,
                 untouched="nothing was changed",
-                next_command=f"if its node is down, ask again in half a minute; else make this work: {error.next_command}",
+                next_command="if its node is down, ask again in half a minute; else make this work: "
+                f"{error.next_command}",
             )
 
 

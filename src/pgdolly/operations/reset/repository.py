@@ -18,14 +18,17 @@ async def foreign_repository(
     target: MemberFacts,
     source: ClusterFacts,
     source_stanza: str,
+    given: RepositorySettings | None = None,
 ) -> RepositorySettings | None:
     """The source's repository, or None if the target's own configuration leads to it.
 
-    The source's nodes know it best. If none of them answers, the inventory may name it; if it does not, the target's
-    own configuration has to do.
+    What the request describes counts (`given`). Else the source's nodes know it best. If none of them answers, the
+    inventory may name it; if it does not, the target's own configuration has to do.
 
     :raises InvalidInput: if only the inventory could tell, and what it says cannot be used.
     """
+    if given is not None:
+        return given.filled({"pg_cluster": source.cluster.name})
     if source.cluster.name == target.member.cluster:
         return None
     own, found = await asyncio.gather(

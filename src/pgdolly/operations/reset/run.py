@@ -47,14 +47,6 @@ async def prepare(fleet: Fleet, target: str, request: PitrRequest) -> PreparedRe
     :raises PgdollyError: if it cannot be done, with why, what was left untouched and what to type next.
     """
     request.target()  # a contradiction is said before any node is asked
-    if request.repository is not None:
-        raise Refused(
-            "a repository that repo describes cannot be restored from yet: it has to be in the pgBackRest "
-            "configuration of the target's nodes",
-            where="pg_pitr",
-            untouched=NOTHING,
-            next_command="configure it there, and name its number: repo: 2",
-        )
     facts, world = await observe(fleet, target, request)
     blueprint = await decide(facts, request, world)
     return PreparedReset(plan_reset(blueprint), blueprint, request, fleet, world)
