@@ -22,13 +22,23 @@ class RecordedPgbackrest:
     """Answers for one stanza of one recording, as a node's pgBackRest did."""
 
     def __init__(
-        self, stanza: str, recording: str, *, info: str | None = None, drop: tuple[str, ...] = ()
+        self,
+        stanza: str,
+        recording: str,
+        *,
+        info: str | None = None,
+        drop: tuple[str, ...] = (),
+        flat: bool = False,
     ) -> None:
-        """Play `recording`; `info` is another recording's `info`; names that contain one of `drop` are missing."""
+        """Play `recording`; `info` is another recording's `info`; names that contain one of `drop` are missing.
+
+        :param flat: the store names no folder that lies beside files.
+        """
         self.stanza = stanza
         self.directory = RECORDINGS / recording
         self.info = RECORDINGS / info if info else self.directory / "info.json"
         self.drop = drop
+        self.flat = flat
         self.asked: list[tuple[str, ...]] = []
         self.running = 0
         self.most_running = 0
@@ -58,9 +68,20 @@ class RecordedPgbackrest:
             case ["--output=json", "--recurse", "repo-ls", path] if repo and path == f"archive/{self.stanza}":
                 listing = json.loads((self.directory / f"repo-ls.{repo}.json").read_text())
                 kept = {
-                    name: entry for name, entry in listing.items() if not any(d in name for d in self.drop)
+                    name: entry
+                    for name, entry in listing.items()
+                    if not any(d in name for d in self.drop) and not (self.flat and "-" in name)
                 }
                 return json.dumps(kept)
+            case ["--output=json", "--recurse", "repo-ls", path] if repo and self.flat:
+                archive_id = path.removeprefix(f"archive/{self.stanza}/")
+                listing = json.loads((self.directory / f"repo-ls.{repo}.json").read_text())
+                below = {
+                    name.removeprefix(f"{archive_id}/"): entry
+                    for name, entry in listing.items()
+                    if name.startswith(f"{archive_id}/")
+                }
+                return json.dumps(below)
             case ["repo-get", path] if repo is not None:
                 file = self.directory / repo / path.removeprefix(f"archive/{self.stanza}/")
                 return file.read_text() if file.exists() else None

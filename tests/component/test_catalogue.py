@@ -85,6 +85,13 @@ def test_an_upgraded_stanza_without_a_backup_is_readable() -> None:
     assert not [backup for backup in catalogue.backups if backup.history_id == 2]
 
 
+@pytest.mark.parametrize(("stanza", "recording"), [("pg-forks", "forks"), ("pg-two", "two-repos")])
+def test_a_store_that_names_no_folders_beside_files_is_read_all_the_same(stanza: str, recording: str) -> None:
+    """s3rver does so; the archive ids are known from `info` then."""
+    whole = asyncio.run(read_catalogue(RecordedPgbackrest(stanza, recording), stanza))
+    assert asyncio.run(read_catalogue(RecordedPgbackrest(stanza, recording, flat=True), stanza)) == whole
+
+
 def test_a_failing_pgbackrest_is_quoted() -> None:
     async def run(command: Command) -> Completed:
         stderr = "ERROR: [055]: unable to open missing file '/etc/pgbackrest.conf' for read\n"

@@ -91,7 +91,7 @@ async def read_catalogue(
     readable = [repository.repo_key for repository in info.repositories if repository.readable]
     if not readable:
         raise await reader.why_unreadable(info)
-    listings = await asyncio.gather(*(reader.listings(key, info.segment_sizes) for key in readable))
+    listings = await asyncio.gather(*(reader.listings(key, info) for key in readable))
     found = [(key, listing) for key, listed in zip(readable, listings, strict=True) for listing in listed]
     histories = await asyncio.gather(*(reader.histories(key, listing) for key, listing in found))
     return build_catalogue(
@@ -152,9 +152,26 @@ class _Reader:
         command = info_command(self.stanza, self.config, repo_key)
         return await self._understood(command, lambda output: parse_info(output, self.stanza))
 
-    async def listings(self, repo_key: int, segment_sizes: Mapping[str, int]) -> tuple[ArchiveListing, ...]:
-        command = repo_ls_command(self.stanza, repo_key, self.config, path=f"archive/{self.stanza}")
-        return await self._understood(command, lambda output: parse_repo_ls(output, segment_sizes))
+    async def listings(self, repo_key: int, info: StanzaInfo) -> tuple[ArchiveListing, ...]:
+        """What lies in each archive id.
+
+        Not every object store names all folders that lie beside files (s3rver does not), and so not what is in them;
+        `info` knows which archive ids have WAL.
+        """
+        top = f"archive/{self.stanza}"
+        command = repo_ls_command(self.stanza, repo_key, self.config, path=top)
+        found = await self._understood(command, lambda output: parse_repo_ls(output, info.segment_sizes))
+        with_wal = {archive_id for key, archive_id in info.archive_ids if key == repo_key}
+        unnamed = sorted(with_wal - {listing.archive_id for listing in found})
+
+        async def one(archive_id: str) -> tuple[ArchiveListing, ...]:
+            command = repo_ls_command(self.stanza, repo_key, self.config, path=f"{top}/{archive_id}")
+            return await self._understood(
+                command, lambda output: parse_repo_ls(output, info.segment_sizes, below=archive_id)
+            )
+
+        further = await asyncio.gather(*(one(archive_id) for archive_id in unnamed))
+        return (*found, *(listing for listings in further for listing in listings))
 
     async def histories(self, repo_key: int, listing: ArchiveListing) -> tuple[TimelineHistory, ...]:
         """The histories of all timelines that have a file, with fewer calls than files where there are many.

@@ -51,7 +51,11 @@ class RepositoryStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StanzaInfo:
-    """One stanza of `pgbackrest --output=json info`. `segment_sizes` are in bytes, by archive id."""
+    """One stanza of `pgbackrest --output=json info`.
+
+    :param segment_sizes: in bytes, by archive id.
+    :param archive_ids: those that have WAL, each with its repository's key.
+    """
 
     stanza: str
     status: str
@@ -60,6 +64,7 @@ class StanzaInfo:
     systems: tuple[DatabaseSystem, ...]
     backups: tuple[BackupSet, ...]
     segment_sizes: Mapping[str, int]
+    archive_ids: frozenset[tuple[int, str]]
     remarks: tuple[str, ...]
 
 
@@ -122,6 +127,7 @@ class _Database(_Part):
 
 class _ArchiveRange(_Part):
     id: str
+    min: str | None = None  # null where no WAL is
     database: _DatabaseReference
 
 
@@ -183,6 +189,9 @@ def parse_info(text: str, stanza: str) -> StanzaInfo:
         systems=systems,
         backups=backups,
         segment_sizes=sizes,
+        archive_ids=frozenset(
+            (entry.database.repo_key, entry.id) for entry in parsed.archive if entry.min is not None
+        ),
         remarks=remarks,
     )
 
@@ -197,20 +206,24 @@ def parse_stanza_names(text: str) -> tuple[str, ...]:
     )
 
 
-def parse_repo_ls(text: str, segment_sizes: Mapping[str, int] | None = None) -> tuple[ArchiveListing, ...]:
+def parse_repo_ls(
+    text: str, segment_sizes: Mapping[str, int] | None = None, *, below: str | None = None
+) -> tuple[ArchiveListing, ...]:
     """Read `repo-ls --output=json --recurse archive/<stanza>`: one listing for each archive id.
 
     Only whole segments count. Backup labels (`.backup`), what a promotion left half-filled (`.partial`: the
     next timeline's first segment holds those bytes too) and temporary files are none of a recovery's WAL.
 
     :param segment_sizes: bytes, by archive id, where known; else the names must tell.
+    :param below: the archive id, where `archive/<stanza>/<archive id>` was listed.
     :raises ValueError: if it is not such output.
     """
     files: dict[str, list[tuple[int, int, int, int, int]]] = {}
     histories: dict[str, list[tuple[int, datetime]]] = {}
-    for name, entry in _load_listing(text):
+    for listed, entry in _load_listing(text):
         if entry.get("type") != "file":
             continue
+        name = listed if below is None else f"{below}/{listed}"
         if matched := _SEGMENT_FILE.match(name):
             archive_id, timeline, log, low = matched.groups()
             time, size = entry.get("time"), entry.get("size")
