@@ -2,7 +2,7 @@
 
 Tests and the command `tests/fleet/fleet` share it. Root on Linux; whatever else it needs it installs from Debian.
 
-    tests/fleet/fleet up [--repo posix|s3] [--postgres 17] [--with pg-meta2]
+    tests/fleet/fleet up [--repo posix|s3] [--postgres 17|18] [--with pg-meta2]
     tests/fleet/fleet status | exec NODE -- CMD | power-off NODE | boot NODE | cut | mend | down [--purge]
 
 What stands::
