@@ -1,8 +1,10 @@
 """The test fleet: Debian nodes under systemd, reached by ssh, as a user's fleet is.
 
 Tests and the command `tests/fleet/fleet` share it. Root on Linux; whatever else it needs it installs from Debian.
+The standard library only, and nothing of pgdolly: the command runs before anything else is installed, and what it makes
+is no witness that shares its subject's mistakes.
 
-    tests/fleet/fleet up [--repo posix|s3] [--postgres 17] [--with pg-meta2]
+    tests/fleet/fleet up [--repo posix|s3] [--postgres 17|18] [--with pg-meta2]
     tests/fleet/fleet status | exec NODE -- CMD | power-off NODE | boot NODE | cut | mend | down [--purge]
 
 What stands::

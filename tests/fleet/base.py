@@ -29,19 +29,24 @@ class Recipe:
 
     :param release: Debian's, of the system.
     :param postgres: major version.
+    :param newer: the release that PostgreSQL and what belongs to it come from, if not from `release`. With it comes
+        what they need; the system, and systemd with it, stays that of `release`.
     """
 
     release: str
     postgres: int
+    newer: str | None = None
 
     @property
-    def packages(self) -> tuple[str, ...]:
-        return (*SYSTEM, *TOOLS, f"postgresql-{self.postgres}", *DATABASE)
+    def database_packages(self) -> tuple[str, ...]:
+        return (f"postgresql-{self.postgres}", *DATABASE)
 
     @property
     def name(self) -> str:
         """The base's directory: it changes with everything that goes into it."""
-        ingredients = json.dumps([asdict(self), self.packages, _FILES, _FINISH, _PREPARE])
+        ingredients = json.dumps(
+            [asdict(self), SYSTEM, TOOLS, self.database_packages, _FILES, _FINISH, _PREPARE]
+        )
         digest = hashlib.sha256(ingredients.encode()).hexdigest()[:8]
         return f"{self.prefix}{digest}"
 
@@ -50,7 +55,10 @@ class Recipe:
         return f"base-{self.release}-{self.postgres}-"
 
 
-RECIPES = {17: Recipe(release="trixie", postgres=17)}
+RECIPES = {
+    17: Recipe(release="trixie", postgres=17),
+    18: Recipe(release="trixie", postgres=18, newer="forky"),
+}
 
 # Before packages are installed: none starts a service or makes a database cluster, and dpkg does not flush each file.
 _PREPARE: Mapping[str, tuple[int, str]] = {
@@ -132,13 +140,32 @@ def _make(recipe: Recipe, tree: Path) -> None:
         what=f"debootstrap of {recipe.release}",
         deadline_seconds=BUILD_SECONDS,
     )
-    write_files(tree, _PREPARE)
-    _inside(
-        tree,
-        "apt-get update -qq && apt-get install -y -qq --no-install-recommends " + " ".join(recipe.packages),
-    )
+    write_files(tree, {**_PREPARE, _MACHINES: (0o644, _machines_acquire())})
+    _inside(tree, f"apt-get update -qq && {_install(*SYSTEM, *TOOLS)}")
+    if recipe.newer is None:
+        _inside(tree, _install(*recipe.database_packages))
+    else:
+        write_files(tree, _sources_of_newer(recipe, tree))
+        from_newer = _install(*recipe.database_packages, release=recipe.newer)
+        _inside(tree, f"apt-get update -qq && {from_newer}")
     write_files(tree, _FILES)
-    _inside(tree, _FINISH + "apt-get clean\nrm -rf /var/lib/apt/lists/*\n")
+    _inside(tree, _FINISH + f"apt-get clean\nrm -rf /var/lib/apt/lists/* /{_MACHINES}\n")
+
+
+def _install(*packages: str, release: str | None = None) -> str:
+    chosen = f"--target-release {release} " if release else ""
+    return f"apt-get install -y -qq --no-install-recommends {chosen}{' '.join(packages)}"
+
+
+def _sources_of_newer(recipe: Recipe, tree: Path) -> Mapping[str, tuple[int, str]]:
+    """Return apt's files that offer the newer release and keep systemd what it is (apt_preferences(5))."""
+    own = (tree / "etc/apt/sources.list").read_text()
+    kept = "systemd systemd-sysv libpam-systemd libnss-systemd libsystemd-shared udev"
+    pin = f"Package: {kept}\nPin: release n={recipe.release}\nPin-Priority: 1001\n"
+    return {
+        "etc/apt/sources.list.d/newer.list": (0o644, own.replace(f" {recipe.release} ", f" {recipe.newer} ")),
+        "etc/apt/preferences.d/fleet": (0o644, pin),
+    }
 
 
 def write_files(tree: Path, files: Mapping[str, tuple[int, str]]) -> None:
@@ -161,6 +188,21 @@ def _inside(tree: Path, script: str) -> None:
 
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+_MACHINES = "etc/apt/apt.conf.d/91machine"
+
+
+def _machines_acquire() -> str:
+    """Return how this machine's own apt fetches: through which proxy, and whether a frozen mirror is good enough."""
+    dumped = attempt(["apt-config", "dump"], what="asking apt for its configuration").stdout.splitlines()
+    kept = (
+        "Acquire::Check-Valid-Until",
+        "Acquire::Check-Date",
+        "Acquire::http::Proxy",
+        "Acquire::https::Proxy",
+    )
+    return "".join(f"{line}\n" for line in dumped if line.split(" ", 1)[0] in kept)
 
 
 def _mirror() -> list[str]:

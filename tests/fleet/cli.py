@@ -60,7 +60,7 @@ def _exec(arguments: argparse.Namespace) -> int:
     fleet = Fleet.open()
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     argv = [
-        *machine.entrance(fleet.place, fleet._node(arguments.node), arguments.user),
+        *machine.entrance(fleet.place, fleet.planned(arguments.node), arguments.user),
         *(words or ["bash", "-l"]),
     ]
     os.execvp(argv[0], argv)

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from fleet.base import RECIPES
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fleet", action="store_true", help="run the tests of the fleet")
+    parser.addoption(
+        "--postgres", type=int, default=17, choices=sorted(RECIPES), help="the fleet's version of PostgreSQL"
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -214,16 +214,16 @@ class Fleet:
         :raises FleetError: if the node is off, or the command is not done in time.
         """
         return machine.enter(
-            self.place, self._node(node), argv, user=user, stdin=stdin, deadline_seconds=timeout
+            self.place, self.planned(node), argv, user=user, stdin=stdin, deadline_seconds=timeout
         )
 
     def power_off(self, node: str) -> None:
         """Pull a node's plug."""
-        machine.kill(self.place, self._node(node))
+        machine.kill(self.place, self.planned(node))
 
     def boot(self, node: str) -> None:
         """Start a node that is off on the disks that it had, and wait until all that starts by itself has."""
-        planned = self._node(node)
+        planned = self.planned(node)
         if machine.is_on(self.place, planned):
             raise FleetError(f"{node} is on")
         machine.start(self.place, planned)
@@ -249,6 +249,8 @@ class Fleet:
 
     def ills(self) -> list[str]:
         """What is not as `up` leaves it: a line each."""
+        if not network.exists(self.place.fleet_namespace):
+            return ["all of it is off, as if this machine had been started anew"]
         found = [f"{node.name} is off" for node in self.nodes.values() if node.pid is None]
         if not network.is_plugged(self.place, network.CONTROLLER_PORT):
             found.append("the controller's network is cut")
@@ -259,7 +261,11 @@ class Fleet:
                 found.append(f"{name}: {lack}")
         return found
 
-    def _node(self, name: str) -> NodePlan:
+    def planned(self, name: str) -> NodePlan:
+        """Return a node as it was planned.
+
+        :raises FleetError: naming those that there are, if there is none of this name.
+        """
         for node in self.plan.nodes:
             if node.name == name:
                 return node

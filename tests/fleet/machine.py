@@ -15,7 +15,7 @@ from fleet.running import FleetError, attempt, wait_for
 BOOT_SECONDS = 60.0
 HOMES = {"root": "/root", "postgres": "/var/lib/postgresql", "admin": "/home/admin", "etcd": "/var/lib/etcd"}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-NSPAWN_LEAVES = Path("/run/systemd/nspawn/propagate")
+NSPAWN_LEAVES = tuple(Path("/run/systemd/nspawn") / kind for kind in ("propagate", "unix-export"))
 
 
 def start(place: Place, node: NodePlan) -> None:
@@ -120,7 +120,9 @@ def kill(place: Place, node: NodePlan) -> None:
 
 def forget(container: str) -> None:
     """Remove what a killed nspawn leaves behind of its container."""
-    shutil.rmtree(NSPAWN_LEAVES / container, ignore_errors=True)
+    for kind in NSPAWN_LEAVES:
+        disk.unmount_below(kind / container)  # newer ones mount the second
+        shutil.rmtree(kind / container, ignore_errors=True)
 
 
 def mount(place: Place, node: NodePlan, base: Path) -> None:

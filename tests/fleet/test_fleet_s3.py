@@ -15,10 +15,11 @@ PLACE = replace(Place.of_environment(), name="pgdolly-s3")
 
 
 @pytest.fixture(scope="module")
-def fleet() -> Iterator[Fleet]:
+def fleet(pytestconfig: pytest.Config) -> Iterator[Fleet]:
     take_down(PLACE)
     try:
-        yield Fleet.up(Plan(repository="s3", extra=("pg-meta2",)), place=PLACE)
+        postgres = pytestconfig.getoption("--postgres")
+        yield Fleet.up(Plan(postgres=postgres, repository="s3", extra=("pg-meta2",)), place=PLACE)
     finally:
         take_down(PLACE)
 

@@ -31,10 +31,10 @@ ANSIBLE = str(Path(sys.executable).with_name("ansible"))
 
 
 @pytest.fixture(scope="module")
-def fleet() -> Iterator[Fleet]:
+def fleet(pytestconfig: pytest.Config) -> Iterator[Fleet]:
     take_down(PLACE)
     try:
-        yield Fleet.up(place=PLACE)
+        yield Fleet.up(Plan(postgres=pytestconfig.getoption("--postgres")), place=PLACE)
     finally:
         take_down(PLACE)
 
@@ -184,7 +184,7 @@ def test_up_again_takes_what_stands_and_refuses_another_plan(fleet: Fleet) -> No
     fleet.wait_until_whole("pg-test")
     pids = {name: node.pid for name, node in fleet.nodes.items()}
     said: list[str] = []
-    again = Fleet.up(place=PLACE, say=said.append)
+    again = Fleet.up(fleet.plan, place=PLACE, say=said.append)
     assert {name: node.pid for name, node in again.nodes.items()} == pids
     assert any("stands already" in line for line in said)
     with pytest.raises(FleetError, match=r"another one.*Type: tests/fleet/fleet down"):
