@@ -7,10 +7,6 @@ from pathlib import Path
 import pytest
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fleet", action="store_true", help="run the tests of the fleet")
-
-
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave the fleet's tests out; None leaves the question to pytest."""
-    return None if config.getoption("--fleet", default=False) else True
+    return None if config.getoption("--fleet") else True
