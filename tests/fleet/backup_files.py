@@ -14,6 +14,7 @@ from fleet.layout import (
     OBJECTS_PORT,
     OBJECTS_SECRET,
     POSTGRES_PORT,
+    Plan,
     RepositoryKind,
 )
 
@@ -22,42 +23,44 @@ AUTHORITY = "/etc/pki/ca.crt"  # of the fleet's own certificates, on the nodes
 
 METHODS: dict[RepositoryKind, str] = {"posix": "local", "s3": "minio"}  # Pigsty's names
 
-# As Pigsty writes them in `pgbackrest_repo`: options without repo1-, with _ for -, to be filled in for each cluster.
-REPOSITORIES: dict[str, dict[str, str | int]] = {
-    "local": {
-        "path": "/pg/backup",
-        "retention_full_type": "count",
-        "retention_full": 2,
-        "bundle": "y",
-    },
-    "minio": {
-        "type": "s3",
-        "s3_endpoint": OBJECTS_NAME,
-        "s3_region": "us-east-1",
-        "s3_bucket": OBJECTS_BUCKET,
-        "s3_key": OBJECTS_KEY,
-        "s3_key_secret": OBJECTS_SECRET,
-        "s3_uri_style": "path",
-        "path": OBJECTS_PATH,
-        "storage_port": OBJECTS_PORT,
-        "storage_ca_file": AUTHORITY,
-        "block": "y",
-        "bundle": "y",
-        "bundle_limit": "20MiB",
-        "bundle_size": "128MiB",
-        "cipher_type": "aes-256-cbc",
-        "cipher_pass": CIPHER_PASS,
-        "retention_full_type": "time",
-        "retention_full": 14,
-    },
+S3: dict[str, str | int] = {
+    "type": "s3",
+    "s3_endpoint": OBJECTS_NAME,
+    "s3_region": "us-east-1",
+    "s3_bucket": OBJECTS_BUCKET,
+    "s3_key": OBJECTS_KEY,
+    "s3_key_secret": OBJECTS_SECRET,
+    "s3_uri_style": "path",
+    "path": OBJECTS_PATH,
+    "storage_port": OBJECTS_PORT,
+    "storage_ca_file": AUTHORITY,
+    "block": "y",
+    "bundle": "y",
+    "bundle_limit": "20MiB",
+    "bundle_size": "128MiB",
+    "cipher_type": "aes-256-cbc",
+    "cipher_pass": CIPHER_PASS,
+    "retention_full_type": "time",
+    "retention_full": 14,
 }
 
 
-def pgbackrest(cluster: str, kind: RepositoryKind) -> str:
+def repositories(plan: Plan) -> dict[str, dict[str, str | int]]:
+    """Return Pigsty's `pgbackrest_repo`: options without repo1-, with _ for -, to be filled in for each cluster."""
+    local: dict[str, str | int] = {
+        "path": "/pg/backup",
+        "retention_full_type": "count",
+        "retention_full": plan.full_backups,
+        "bundle": "y",
+    }
+    return {"local": local, "minio": S3}
+
+
+def pgbackrest(plan: Plan, cluster: str) -> str:
     """Return the configuration of the members of one cluster."""
     repository = "".join(
         f"repo1-{option.replace('_', '-')}={str(value).replace('${pg_cluster}', cluster)}\n"
-        for option, value in REPOSITORIES[METHODS[kind]].items()
+        for option, value in repositories(plan)[METHODS[plan.repository]].items()
     )
     return f"""\
 [{cluster}]

@@ -27,7 +27,7 @@ def pigsty(place: Place, plan: Plan) -> str:
     for node in plan.nodes:
         groups.setdefault(node.cluster, []).append(node)
     clusters = "".join(_cluster(name, members) for name, members in groups.items())
-    repositories = "".join(_repository(name, kind) for name, kind in backup_files.REPOSITORIES.items())
+    repositories = "".join(_repository(name, kind) for name, kind in backup_files.repositories(plan).items())
     arguments = " ".join(shlex.quote(word) for word in access.ssh_arguments(place))
     return f"""\
 all:

@@ -76,11 +76,13 @@ class Plan:
     """What `up` is asked for.
 
     :param postgres: major version, a key of `base.RECIPES`.
+    :param full_backups: how many a posix repository keeps of each cluster.
     :param extra: clusters of EXTRA_NODES.
     """
 
     postgres: int = 17
     repository: RepositoryKind = "posix"
+    full_backups: int = 2
     extra: tuple[str, ...] = ()
 
     @property

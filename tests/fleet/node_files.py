@@ -24,7 +24,7 @@ def write(place: Place, plan: Plan, node: NodePlan, authority: str | None) -> No
     _put(root, "etc/hostname", node.name + "\n")
     _put(root, "etc/hosts", hosts(plan))
     _put(root, f"home/{ADMIN}/.ssh/authorized_keys", access.public_key(place), owner=admin, mode=0o600)
-    _put(root, "etc/profile.d/pg.sh", f"PATH=/pg/bin:/usr/lib/postgresql/{plan.postgres}/bin:$PATH\n")
+    _put(root, "etc/profile.d/pg.sh", profile(plan.postgres))
     if authority is not None:
         _put(root, backup_files.AUTHORITY, authority)
     if node.address == STORE_ADDRESS:
@@ -41,8 +41,10 @@ def write(place: Place, plan: Plan, node: NodePlan, authority: str | None) -> No
     _put(root, "etc/systemd/system/patroni.service", patroni_files.UNIT)
     patroni = patroni_files.patroni(node, plan.postgres)
     _put(root, patroni_files.CONFIGURATION, patroni, owner=dbsu, mode=0o600)
-    pgbackrest = backup_files.pgbackrest(node.cluster, plan.repository)
+    pgbackrest = backup_files.pgbackrest(plan, node.cluster)
     _put(root, backup_files.CONFIGURATION, pgbackrest, owner=dbsu, mode=0o640)
+    # Pigsty's postgres writes in there, too.
+    os.chown((root / backup_files.CONFIGURATION.lstrip("/")).parent, *dbsu)
     for name, text in (
         ("pb", backup_files.pb(node.cluster)),
         ("pg-backup", backup_files.pg_backup(node.cluster)),
@@ -52,6 +54,14 @@ def write(place: Place, plan: Plan, node: NodePlan, authority: str | None) -> No
         link = root / "usr/local/bin" / name
         link.unlink(missing_ok=True)
         link.symlink_to(f"/pg/bin/{name}")
+
+
+def profile(postgres: int) -> str:
+    """Return what a login shell finds at hand; patronictl knows its cluster, as by Pigsty's alias."""
+    return f"""\
+PATH=/pg/bin:/usr/lib/postgresql/{postgres}/bin:$PATH
+export PATRONICTL_CONFIG_FILE={patroni_files.CONFIGURATION}
+"""
 
 
 def hosts(plan: Plan) -> str:

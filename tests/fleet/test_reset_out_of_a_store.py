@@ -30,10 +30,10 @@ WATCH_SECONDS = 0.02
 
 
 @pytest.fixture(scope="module")
-def fleet() -> Iterator[Fleet]:
+def fleet(pytestconfig: pytest.Config) -> Iterator[Fleet]:
     take_down(PLACE)
     try:
-        yield Fleet.up(Plan(repository="s3"), place=PLACE)
+        yield Fleet.up(Plan(postgres=pytestconfig.getoption("--postgres"), repository="s3"), place=PLACE)
     finally:
         take_down(PLACE)
 

@@ -1,7 +1,8 @@
-"""One sandbox for all functional tests. A server that is missing fails them; nothing is skipped.
+"""One world for all functional tests: a sandbox or, with --fleet, a fleet. What is missing fails them.
 
-PGDOLLY_TEST_NETWORK names another loopback network than 127.10.20. With PGDOLLY_TEST_KEEP=1 the sandbox stays up
-when the tests are over, and the next ones take it as they find it.
+PGDOLLY_TEST_NETWORK names another loopback network for the sandbox than 127.10.20, PGDOLLY_TEST_FLEET another fleet
+than `functional`. With PGDOLLY_TEST_KEEP=1 the world stays up when the tests are over, and the next ones take it as
+they find it.
 """
 
 from __future__ import annotations
@@ -10,80 +11,106 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("scenario", "world")
+pytest.register_assert_rewrite("controller", "result", "scenario", "servers", "world")
 
 import scenario as scenario_module  # noqa: E402
+from controller import Controller  # noqa: E402
+from fleet_world import FleetWorld  # noqa: E402
+from member import TARGET  # noqa: E402
+from sandbox_world import SandboxWorld  # noqa: E402
 from scenario import Scenario  # noqa: E402
-from world import TARGET, Controller, Sandbox  # noqa: E402
+from world import World  # noqa: E402
+
+from fleet.layout import Place  # noqa: E402
 
 NETWORK = os.environ.get("PGDOLLY_TEST_NETWORK", "127.10.20")
+FLEET = os.environ.get("PGDOLLY_TEST_FLEET", "functional")
 KEEP = os.environ.get("PGDOLLY_TEST_KEEP") == "1"
 LOG_LINES = 25
-UP_SECONDS = 400.0
 
 # For the report of a failure, which is made outside every fixture.
-_UP = pytest.StashKey[Sandbox]()
+_UP = pytest.StashKey[World]()
 
 
-@pytest.fixture(scope="session")
-def sandbox(pytestconfig: pytest.Config) -> Iterator[Sandbox]:
-    """Two clusters, a store and a repository, taken away again whatever comes."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--fleet"):
+        for item in items:
+            if (marker := item.get_closest_marker("sandbox_only")) is not None:
+                item.add_marker(pytest.mark.skip(reason=f"not on a fleet: {marker.kwargs['reason']}"))
+
+
+def made_here(name: str, kind: Callable[[Path], World], up: pytest.Stash) -> Iterator[World]:
+    """A world, taken away again whatever comes."""
     # The name is always the same, so that what a killed session has left is found and taken away.
-    home = Path(tempfile.gettempdir()) / f"pgdolly-functional-{os.geteuid()}-{NETWORK}"
+    home = Path(tempfile.gettempdir()) / f"pgdolly-functional-{os.geteuid()}-{name}"
     home.mkdir(mode=0o700, exist_ok=True)
     assert home.lstat().st_uid == os.geteuid() and not home.is_symlink(), f"{home} is somebody else's"
     with (home / "session.lock").open("w") as lock:
         fcntl.flock(
             lock, fcntl.LOCK_EX | fcntl.LOCK_NB
         )  # fails at once if other functional tests are under way
-        found = Sandbox(home, NETWORK)
+        found = kind(home)
         if not KEEP:
-            found.pgdolly("sandbox", "down", "--purge", deadline_seconds=UP_SECONDS)
+            found.take_away()
             shutil.rmtree(found.runs_directory, ignore_errors=True)
         try:
-            found.pgdolly("sandbox", "up", "--network", NETWORK, deadline_seconds=UP_SECONDS)
-            pytestconfig.stash[_UP] = found
+            found.bring_up()
+            up[_UP] = found
             yield found
         finally:
             if not KEEP:
-                found.pgdolly("sandbox", "down", "--purge", deadline_seconds=UP_SECONDS)
+                found.take_away()
                 shutil.rmtree(home)
 
 
 @pytest.fixture(scope="session")
-def scenario(sandbox: Sandbox) -> Scenario:
+def world(pytestconfig: pytest.Config) -> Iterator[World]:
+    """Two clusters, a store and a repository."""
+    if pytestconfig.getoption("--fleet"):
+        place = replace(Place.of_environment(), name=FLEET)
+        postgres = pytestconfig.getoption("--postgres")
+        yield from made_here(
+            f"fleet-{FLEET}", lambda home: FleetWorld(home, place, postgres), pytestconfig.stash
+        )
+    else:
+        yield from made_here(NETWORK, lambda home: SandboxWorld(home, NETWORK), pytestconfig.stash)
+
+
+@pytest.fixture(scope="session")
+def scenario(world: World) -> Scenario:
     """The source's history; it is quiet from then on."""
-    return scenario_module.build(sandbox)
+    return scenario_module.build(world)
 
 
 @pytest.fixture(autouse=True)
-def source_untouched(sandbox: Sandbox, scenario: Scenario) -> Iterator[None]:
+def source_untouched(world: World, scenario: Scenario) -> Iterator[None]:
     """No test may leave a trace on the source's members, in its store or in its stanza."""
-    before = sandbox.look_at_source()
+    before = world.look_at_source()
     yield
-    sandbox.assert_source_untouched(before)
+    world.assert_source_untouched(before)
 
 
 @pytest.fixture(autouse=True)
-def no_run_left(sandbox: Sandbox, source_untouched: None) -> Iterator[None]:
+def no_run_left(world: World, source_untouched: None) -> Iterator[None]:
     """A test that failed must not fail the next ones by the run that it left on the target."""
     yield
-    for run in sandbox.runs():
+    for run in world.runs():
         if run["state"] in ("interrupted", "failed", "paused"):
-            sandbox.pgdolly("resume", run["run_id"], "--abandon", status=None)
+            world.pgdolly("resume", run["run_id"], "--abandon", status=None)
 
 
 @pytest.fixture
-def whole_target(sandbox: Sandbox) -> None:
+def whole_target(world: World) -> None:
     """A target that runs, whatever the tests before have made of it."""
-    states = sorted((role, state) for role, state, _ in sandbox.view(TARGET)["members"].values())
+    states = sorted((role, state) for role, state, _ in world.view(TARGET)["members"].values())
     if states != [("leader", "running"), ("replica", "streaming"), ("replica", "streaming")]:
-        sandbox.reset("--from", "pg-meta")
+        world.reset("--from", "pg-meta")
 
 
 @pytest.fixture
@@ -101,8 +128,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report: pytest.TestReport = yield  # type: ignore[assignment]
     if report.failed and (up := item.config.stash.get(_UP, None)) is not None:
         for member in up.members(TARGET):
-            for log in member.logs:
-                lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-                if lines:
-                    report.sections.append((f"the end of {log}", "\n".join(lines)))
+            for name, text in up.logs(member):
+                if lines := text.splitlines()[-LOG_LINES:]:
+                    report.sections.append((f"the end of {name}", "\n".join(lines)))
     return report  # type: ignore[return-value]

@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
-from world import SOURCE, Rows, Sandbox
+from member import SOURCE
+from servers import Rows
+from world import World
 
 POINTS = ("early", "middle", "late")
 BULK_ROWS, BULK_WORDS = 160, 5000  # 25 MB that do not compress to nothing: a restore takes a moment
@@ -67,11 +69,11 @@ class Scenario:
         return {"early": self.early, "middle": self.middle, "late": self.late}[name]
 
 
-def build(sandbox: Sandbox) -> Scenario:
+def build(world: World) -> Scenario:
     """Let it happen."""
-    [source] = sandbox.members(SOURCE)
+    [source] = world.members(SOURCE)
     first_at = datetime.now(UTC)
-    sandbox.psql(
+    world.psql(
         source,
         "DROP SCHEMA public CASCADE; CREATE SCHEMA public; "
         "CREATE TABLE ledger (id serial PRIMARY KEY, said text NOT NULL); "
@@ -82,20 +84,20 @@ def build(sandbox: Sandbox) -> Scenario:
             for name in POINTS
         ),
     )
-    _fill(sandbox, BULK_ROWS)
-    _say(sandbox, "in the beginning", times=1000)
+    _fill(world, BULK_ROWS)
+    _say(world, "in the beginning", times=1000)
     backups, at_backup, points = [], [], {}
     for name, kind in zip(POINTS, ("full", "incr", "incr"), strict=True):
-        at_backup.append(sandbox.rows(source))
-        sandbox.execute(source, "pg-backup", kind)
-        backups.append(sandbox.labels(SOURCE)[-1])
-        _say(sandbox, f"before {name}", times=100)
-        points[name] = _point(sandbox, name)
-        _say(sandbox, f"after {name}", times=100)
-    _fill(sandbox, REPLAY_ROWS)
-    _say(sandbox, "at the end", times=10)
-    end = sandbox.rows(source)
-    sandbox.switch_wal(source)
+        at_backup.append(world.rows(source))
+        world.execute(source, "pg-backup", kind)
+        backups.append(world.labels(SOURCE)[-1])
+        _say(world, f"before {name}", times=100)
+        points[name] = _point(world, name)
+        _say(world, f"after {name}", times=100)
+    _fill(world, REPLAY_ROWS)
+    _say(world, "at the end", times=10)
+    end = world.rows(source)
+    world.switch_wal(source)
     return Scenario(
         first_at=first_at,
         backups=tuple(backups),
@@ -106,41 +108,39 @@ def build(sandbox: Sandbox) -> Scenario:
     )
 
 
-def _fill(sandbox: Sandbox, rows: int) -> None:
-    [source] = sandbox.members(SOURCE)
-    sandbox.psql(
+def _fill(world: World, rows: int) -> None:
+    [source] = world.members(SOURCE)
+    world.psql(
         source,
         "INSERT INTO bulk (filler) SELECT (SELECT string_agg(md5(random()::text || i || o), '') "
         f"FROM generate_series(1, {BULK_WORDS}) i) FROM generate_series(1, {rows}) o",
     )
 
 
-def _say(sandbox: Sandbox, what: str, *, times: int) -> None:
-    [source] = sandbox.members(SOURCE)
-    sandbox.psql(
-        source, f"INSERT INTO ledger (said) SELECT '{what} ' || n FROM generate_series(1, {times}) n"
-    )
+def _say(world: World, what: str, *, times: int) -> None:
+    [source] = world.members(SOURCE)
+    world.psql(source, f"INSERT INTO ledger (said) SELECT '{what} ' || n FROM generate_series(1, {times}) n")
 
 
-def _point(sandbox: Sandbox, name: str) -> Point:
+def _point(world: World, name: str) -> Point:
     """One transaction, then the point, then a DROP in the same segment."""
-    [source] = sandbox.members(SOURCE)
-    sandbox.switch_wal(source)  # plenty of room in the new one
-    before = sandbox.rows(source)
-    xid = sandbox.value(
+    [source] = world.members(SOURCE)
+    world.switch_wal(source)  # plenty of room in the new one
+    before = world.rows(source)
+    xid = world.value(
         source,
         f"INSERT INTO ledger (said) VALUES ('the last word of {name}') RETURNING pg_current_xact_id()::text",
     )
-    rows = sandbox.rows(source)
+    rows = world.rows(source)
     # The record at this LSN is the restore point's. Past it comes the DROP's lock, which would be held by a
     # recovery that pauses after the record, against everybody who wants to look.
-    lsn = sandbox.value(source, "SELECT pg_current_wal_insert_lsn()::text")
-    sandbox.psql(source, f"SELECT pg_create_restore_point('{name}')")
-    at, segment = sandbox.psql(
+    lsn = world.value(source, "SELECT pg_current_wal_insert_lsn()::text")
+    world.psql(source, f"SELECT pg_create_restore_point('{name}')")
+    at, segment = world.psql(
         source, "SELECT clock_timestamp(), pg_walfile_name(pg_current_wal_insert_lsn())"
     )[0]
-    sandbox.psql(source, f"DROP TABLE doomed_{name}")
-    after = sandbox.value(source, "SELECT pg_walfile_name(pg_current_wal_lsn())")
+    world.psql(source, f"DROP TABLE doomed_{name}")
+    after = world.value(source, "SELECT pg_walfile_name(pg_current_wal_lsn())")
     assert after == segment, "the DROP is to be in the target's own segment"
-    assert before != rows != sandbox.rows(source)
+    assert before != rows != world.rows(source)
     return Point(name=name, at=at, xid=int(xid), lsn=lsn, before=before, rows=rows)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from member import SOURCE, TARGET
 from scenario import Scenario
-from world import SOURCE, TARGET, Rows, Sandbox
+from servers import Rows
+from world import World
 
 FROM = ("--from", SOURCE)
 
@@ -44,33 +46,33 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
-def test_target(sandbox: Sandbox, scenario: Scenario, case: Case) -> None:
-    taken = sandbox.archived_timelines(TARGET) | sandbox.archived_timelines(SOURCE)
+def test_target(world: World, scenario: Scenario, case: Case) -> None:
+    taken = world.archived_timelines(TARGET) | world.archived_timelines(SOURCE)
 
-    result = sandbox.reset(*FROM, *case.options(scenario))
+    result = world.reset(*FROM, *case.options(scenario))
 
     assert result.outcome["state"] == "finished"
-    timeline = sandbox.assert_cluster_whole(rows=case.rows(scenario), archiving=False)
+    timeline = world.assert_cluster_whole(rows=case.rows(scenario), archiving=False)
     assert timeline > max(taken)
     assert result.step_result("verify_cluster")["timeline"] == timeline
     # Said apart from the comparison, because it is what a person resets for.
     if case.saved is not None:
-        for member in sandbox.members(TARGET):
-            assert sandbox.value(member, f"SELECT count(*) FROM {case.saved}") == 500
+        for member in world.members(TARGET):
+            assert world.value(member, f"SELECT count(*) FROM {case.saved}") == 500
     assert not [note for note in result.outcome["notes"] if "rebuilt" in note]
 
 
-def test_the_clone_takes_writes_and_replicates(sandbox: Sandbox, scenario: Scenario) -> None:
+def test_the_clone_takes_writes_and_replicates(world: World, scenario: Scenario) -> None:
     """And fails over, because it is a cluster like any other."""
-    sandbox.reset(*FROM, "--lsn", scenario.early.lsn)
-    timeline = sandbox.assert_cluster_whole(rows=scenario.early.rows, archiving=False)
-    old = sandbox.leader(TARGET)
-    sandbox.psql(old, "INSERT INTO ledger (said) VALUES ('by the clone')")
-    rows = sandbox.rows(old)
+    world.reset(*FROM, "--lsn", scenario.early.lsn)
+    timeline = world.assert_cluster_whole(rows=scenario.early.rows, archiving=False)
+    old = world.leader(TARGET)
+    world.psql(old, "INSERT INTO ledger (said) VALUES ('by the clone')")
+    rows = world.rows(old)
     assert rows != scenario.early.rows
-    candidate = next(member for member in sandbox.members(TARGET) if member != old)
+    candidate = next(member for member in world.members(TARGET) if member != old)
 
-    sandbox.execute(
+    world.execute(
         old,
         "patronictl",
         "switchover",
@@ -82,6 +84,6 @@ def test_the_clone_takes_writes_and_replicates(sandbox: Sandbox, scenario: Scena
         "--force",
     )
 
-    after = sandbox.assert_cluster_whole(rows=rows, archiving=False)
+    after = world.assert_cluster_whole(rows=rows, archiving=False)
     assert after > timeline
-    assert sandbox.leader(TARGET) == candidate
+    assert world.leader(TARGET) == candidate

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from controller import Controller
+from member import SOURCE, TARGET
 from scenario import Scenario
-from world import SOURCE, TARGET, Controller, Rows, Sandbox
+from servers import Rows
+from world import World
 
 FROM = ("--from", SOURCE)
 REFUSED = 3
@@ -17,7 +20,7 @@ REFUSED = 3
 def _restoring(controller: Controller) -> bool:
     """A restore is at work on some node."""
     run = controller.run()
-    jobs = [member.work_directory / run / "restore" for member in controller.sandbox.members(TARGET)]
+    jobs = [member.work_directory / run / "restore" for member in controller.world.members(TARGET)]
     return any((job / "pid").exists() and not (job / "status").exists() for job in jobs)
 
 
@@ -26,7 +29,7 @@ def _replaying(controller: Controller) -> bool:
     begun = {each for each in controller.steps("step_begun") if each.endswith("-recover")}
     open_steps = begun - set(controller.steps("step_finished"))
     lanes = {each.split("/")[2] for each in open_steps}
-    return any((controller.sandbox.member(lane).data_directory / "postmaster.pid").exists() for lane in lanes)
+    return any((controller.world.member(lane).data_directory / "postmaster.pid").exists() for lane in lanes)
 
 
 def _step(record: str, kind: str) -> Callable[[Controller], bool]:
@@ -69,71 +72,71 @@ MOMENTS = {
 
 @pytest.mark.parametrize("moment", MOMENTS.values(), ids=list(MOMENTS))
 def test_killed_and_resumed(
-    sandbox: Sandbox, scenario: Scenario, controllers: list[Controller], moment: Moment
+    world: World, scenario: Scenario, controllers: list[Controller], moment: Moment
 ) -> None:
-    taken = sandbox.archived_timelines(TARGET) | sandbox.archived_timelines(SOURCE)
-    controller = sandbox.start("reset", TARGET, *FROM, *moment.options(scenario), "--yes", "--output=json")
+    taken = world.archived_timelines(TARGET) | world.archived_timelines(SOURCE)
+    controller = world.start("reset", TARGET, *FROM, *moment.options(scenario), "--yes", "--output=json")
     controllers.append(controller)
     controller.wait_for(lambda: moment.come(controller), "the moment to kill it")
     controller.kill()
     run = controller.run()
     assert not any(each.endswith(f"-{moment.not_yet}") for each in controller.steps("step_finished"))
-    assert sandbox.state_of(run) == "interrupted"
+    assert world.state_of(run) == "interrupted"
 
-    other = sandbox.pgdolly("reset", TARGET, *FROM, "--yes", status=REFUSED)
+    other = world.pgdolly("reset", TARGET, *FROM, "--yes", status=REFUSED)
     assert run in other.stderr and f"pgdolly resume {run}" in other.stderr, other
 
-    resumed = sandbox.pgdolly("resume", run, "--output=json")
+    resumed = world.pgdolly("resume", run, "--output=json")
 
     assert resumed.outcome["state"] == "finished" and resumed.run == run
-    timeline = sandbox.assert_cluster_whole(rows=moment.rows(scenario), archiving=False)
+    timeline = world.assert_cluster_whole(rows=moment.rows(scenario), archiving=False)
     assert timeline > max(taken)
     assert not [note for note in resumed.outcome["notes"] if "rebuilt" in note]
-    again = sandbox.pgdolly("resume", run, status=REFUSED)
+    again = world.pgdolly("resume", run, status=REFUSED)
     assert "nothing to" in again.stderr, again
 
 
 @pytest.mark.usefixtures("whole_target")
-def test_a_run_that_is_under_way(sandbox: Sandbox, scenario: Scenario, controllers: list[Controller]) -> None:
+def test_a_run_that_is_under_way(world: World, scenario: Scenario, controllers: list[Controller]) -> None:
     """Its controller is held up, so that it is under way for as long as the others ask."""
-    controller = sandbox.start("reset", TARGET, *FROM, "--lsn", scenario.early.lsn, "--yes")
+    controller = world.start("reset", TARGET, *FROM, "--lsn", scenario.early.lsn, "--yes")
     controllers.append(controller)
     controller.wait_for(lambda: controller.steps("step_begun"), "its first step")
     controller.send(signal.SIGSTOP)
     run = controller.run()
     begun = controller.steps("step_begun")
 
-    other = sandbox.pgdolly("reset", TARGET, *FROM, "--yes", status=REFUSED)
+    other = world.pgdolly("reset", TARGET, *FROM, "--yes", status=REFUSED)
     assert run in other.stderr and "under way" in other.stderr, other
     assert "nothing was changed" in other.stderr, other
-    cleanup = sandbox.pgdolly("cleanup", TARGET, "--yes", status=REFUSED)
+    cleanup = world.pgdolly("cleanup", TARGET, "--yes", status=REFUSED)
     assert run in cleanup.stderr, cleanup
-    resume = sandbox.pgdolly("resume", run, status=REFUSED)
+    resume = world.pgdolly("resume", run, status=REFUSED)
     assert "nothing to take up" in resume.stderr or "conducting" in resume.stderr, resume
     assert controller.steps("step_begun") == begun
-    assert sandbox.state_of(run) == "running"
+    assert world.state_of(run) == "running"
 
     controller.send(signal.SIGCONT)
     output = controller.wait()
     assert controller.process.returncode == 0, output
-    sandbox.assert_cluster_whole(rows=scenario.early.rows, archiving=False)
+    world.assert_cluster_whole(rows=scenario.early.rows, archiving=False)
 
 
 @pytest.mark.usefixtures("whole_target")
 def test_a_killed_run_that_is_given_up(
-    sandbox: Sandbox, scenario: Scenario, controllers: list[Controller]
+    world: World, scenario: Scenario, controllers: list[Controller]
 ) -> None:
     """Its target is free for another run, which finds a stopped and half-restored cluster."""
-    controller = sandbox.start("reset", TARGET, *FROM, "--lsn", scenario.early.lsn, "--yes")
+    controller = world.start("reset", TARGET, *FROM, "--lsn", scenario.early.lsn, "--yes")
     controllers.append(controller)
     controller.wait_for(lambda: _restoring(controller), "a restore to be at work")
     controller.kill()
     run = controller.run()
 
-    given_up = sandbox.pgdolly("resume", run, "--abandon", "--output=json")
+    given_up = world.pgdolly("resume", run, "--abandon", "--output=json")
 
     assert given_up.outcome["state"] == "abandoned"
-    assert not any((member.work_directory / "run.lock").exists() for member in sandbox.members(TARGET))
-    sandbox.pgdolly("resume", run, status=REFUSED)
-    sandbox.reset(*FROM, "--lsn", scenario.late.lsn)
-    sandbox.assert_cluster_whole(rows=scenario.late.rows, archiving=False)
+    assert not any((member.work_directory / "run.lock").exists() for member in world.members(TARGET))
+    world.pgdolly("resume", run, status=REFUSED)
+    world.reset(*FROM, "--lsn", scenario.late.lsn)
+    world.assert_cluster_whole(rows=scenario.late.rows, archiving=False)

@@ -12,11 +12,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from controller import Controller
+from member import SOURCE, TARGET
 from scenario import Scenario
 from test_5_killed import _replaying, _restoring
-from world import SOURCE, TARGET, Controller, Sandbox
+from world import World
 
 from sshd import Relay, Sshd, running_sshd
+
+pytestmark = pytest.mark.sandbox_only(
+    reason="an sshd and relays make of the sandbox what a fleet is: nodes behind a network that can be cut"
+)
 
 FROM = ("--from", SOURCE)
 CUT_SECONDS = 8.0
@@ -41,12 +47,12 @@ class Network:
 
 
 @pytest.fixture(scope="module")
-def network(sandbox: Sandbox) -> Iterator[Network]:
+def network(world: World) -> Iterator[Network]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         sshd = stack.enter_context(running_sshd(directory))
         relays = {}
-        tree = json.loads(json.dumps(sandbox.tree))
+        tree = json.loads(json.dumps(world.tree))
         # A cut is noticed after 2 to 3 s, so that the test need not take long.
         tree["all"]["vars"] |= {
             "ansible_connection": "ssh",
@@ -73,22 +79,22 @@ def no_cut_is_left(network: Network) -> Iterator[None]:
     network.mend()
 
 
-def start(sandbox: Sandbox, network: Network, *options: str) -> Controller:
-    return sandbox.start(
+def start(world: World, network: Network, *options: str) -> Controller:
+    return world.start(
         "reset", TARGET, *FROM, *options, "--inventory", str(network.inventory), "--yes", "--output=json"
     )
 
 
 @pytest.mark.parametrize("moment", [_restoring, _replaying], ids=["during the restore", "during the replay"])
 def test_a_network_that_is_cut_for_a_while_does_not_end_a_reset(
-    sandbox: Sandbox,
+    world: World,
     scenario: Scenario,
     network: Network,
     controllers: list[Controller],
     moment: Callable[[Controller], bool],
 ) -> None:
-    taken = sandbox.archived_timelines(TARGET) | sandbox.archived_timelines(SOURCE)
-    controller = start(sandbox, network, "--time", scenario.late.time, "--set", scenario.backups[0])
+    taken = world.archived_timelines(TARGET) | world.archived_timelines(SOURCE)
+    controller = start(world, network, "--time", scenario.late.time, "--set", scenario.backups[0])
     controllers.append(controller)
     controller.wait_for(lambda: moment(controller), "the moment to cut the network")
     network.cut(*network.relays)
@@ -99,31 +105,31 @@ def test_a_network_that_is_cut_for_a_while_does_not_end_a_reset(
     lost = {each["node"] for each in events if each.get("event") == "node_lost"}
     back = {each["node"] for each in events if each.get("event") == "node_back"}
     assert lost and lost == back, output
-    assert sandbox.state_of(controller.run()) == "finished"
-    assert sandbox.assert_cluster_whole(rows=scenario.late.rows, archiving=False) > max(taken)
+    assert world.state_of(controller.run()) == "finished"
+    assert world.assert_cluster_whole(rows=scenario.late.rows, archiving=False) > max(taken)
 
 
 def test_a_node_that_is_down_is_named_before_anything_is_touched(
-    sandbox: Sandbox, scenario: Scenario, network: Network
+    world: World, scenario: Scenario, network: Network
 ) -> None:
     network.cut("pg-test-2")
-    with sandbox.nothing_changes():
-        result = sandbox.pgdolly(
+    with world.nothing_changes():
+        result = world.pgdolly(
             "reset", TARGET, *FROM, "--check", "-i", str(network.inventory), status=UNREACHABLE
         )
-    assert "pg-test-2: pg-test-2.ssh cannot be reached by SSH" in result.stderr
+    assert "pg-test-2.ssh cannot be reached by SSH" in result.stderr
     assert f"ssh -F {network.sshd.directory}/ssh_config" in result.stderr
 
 
 def test_the_commands_that_only_look_work_by_ssh(
-    sandbox: Sandbox, scenario: Scenario, network: Network, whole_target: None
+    world: World, scenario: Scenario, network: Network, whole_target: None
 ) -> None:
     by_ssh = ("--inventory", str(network.inventory), "--output=json")
     before = network.sshd.logins
 
     def members(*options: str) -> list[tuple[str, ...]]:
         """What does not change from one look to the next, as the lag does."""
-        [cluster] = json.loads(sandbox.pgdolly("status", TARGET, *options).stdout)["clusters"]
+        [cluster] = json.loads(world.pgdolly("status", TARGET, *options).stdout)["clusters"]
         stable = ("name", "role", "archive_mode", "postgres_version", "problem")
         return [tuple(str(member[name]) for name in stable) for member in cluster["members"]]
 

@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 import yaml
+from member import SOURCE, TARGET
+from result import Result
 from scenario import Scenario
-from world import SOURCE, TARGET, Result, Sandbox, wait_until
+from waiting import wait_until
+from world import World
 
 pytestmark = pytest.mark.usefixtures("whole_target")
 
@@ -25,18 +28,18 @@ FAILED = 2  # ansible-playbook's own: a task failed
 FROM_META = '{"pg_pitr": { "cluster": "pg-meta" }}'
 
 
-def environment(sandbox: Sandbox, inventory: Path | None = None) -> dict[str, str]:
+def environment(world: World, inventory: Path | None = None) -> dict[str, str]:
     return {
-        **sandbox.environment,
+        **world.environment,
         "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
         "LC_ALL": "C.UTF-8",
-        "ANSIBLE_INVENTORY": str(inventory or sandbox.inventory),
-        "ANSIBLE_HOME": str(sandbox.home / "ansible"),
+        "ANSIBLE_INVENTORY": str(inventory or world.inventory),
+        "ANSIBLE_HOME": str(world.home / "ansible"),
     }
 
 
 def play(
-    sandbox: Sandbox,
+    world: World,
     *argv: str,
     status: int = 0,
     inventory: Path | None = None,
@@ -44,9 +47,9 @@ def play(
 ) -> Result:
     """Run the playbook in the project's directory, as its users do."""
     done = subprocess.run(
-        ("./pgsql-pitr.yml", *argv),
+        (*world.controller_prefix, "./pgsql-pitr.yml", *argv),
         cwd=PROJECT,
-        env={**environment(sandbox, inventory), **(changed or {})},
+        env={**environment(world, inventory), **(changed or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -60,9 +63,9 @@ def play(
     return result
 
 
-def request_of(sandbox: Sandbox, run: str) -> dict[str, Any]:
+def request_of(world: World, run: str) -> dict[str, Any]:
     """What the run's journal says that was asked for."""
-    with (sandbox.runs_directory / run / "journal.jsonl").open() as journal:
+    with (world.runs_directory / run / "journal.jsonl").open() as journal:
         request: dict[str, Any] = json.loads(journal.readline())["request"]
     return request
 
@@ -98,43 +101,41 @@ def request_of(sandbox: Sandbox, run: str) -> dict[str, Any]:
         "no zone",
     ],
 )
-def test_refusals(sandbox: Sandbox, argv: tuple[str, ...], said: tuple[str, ...]) -> None:
-    with sandbox.nothing_changes():
-        result = play(sandbox, *argv, status=FAILED)
+def test_refusals(world: World, argv: tuple[str, ...], said: tuple[str, ...]) -> None:
+    with world.nothing_changes():
+        result = play(world, *argv, status=FAILED)
     for words in (*said, "nothing was changed"):
         assert words in result.stdout + result.stderr, result
 
 
-def test_a_single_instance(sandbox: Sandbox) -> None:
-    with sandbox.nothing_changes():
-        result = play(sandbox, "-l", sandbox.members(TARGET)[1].address, "-e", FROM_META, status=FAILED)
-    assert f"leaves out {sandbox.members(TARGET)[0].address}" in result.stdout, result
+def test_a_single_instance(world: World) -> None:
+    with world.nothing_changes():
+        result = play(world, "-l", world.members(TARGET)[1].address, "-e", FROM_META, status=FAILED)
+    assert f"leaves out {world.members(TARGET)[0].address}" in result.stdout, result
     assert "-l pg-test" in result.stdout
 
 
-def test_a_python_without_the_library(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_python_without_the_library(world: World, tmp_path: Path) -> None:
     """Ansible that was installed for itself: it says which one to call."""
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['pgdolly'] = None\n")
-    result = play(
-        sandbox, "-l", TARGET, "-e", FROM_META, status=FAILED, changed={"PYTHONPATH": str(tmp_path)}
-    )
+    result = play(world, "-l", TARGET, "-e", FROM_META, status=FAILED, changed={"PYTHONPATH": str(tmp_path)})
     assert "has no pgdolly" in result.stdout and "bin/setup" in result.stdout, result
 
 
 # -- a look at the plan
 
 
-def test_check_mode_shows_the_plan_and_changes_nothing(sandbox: Sandbox, scenario: Scenario) -> None:
-    runs = sandbox.runs()
-    with sandbox.nothing_changes():
-        result = play(sandbox, "-l", TARGET, "-e", FROM_META, "--check")
+def test_check_mode_shows_the_plan_and_changes_nothing(world: World, scenario: Scenario) -> None:
+    runs = world.runs()
+    with world.nothing_changes():
+        result = play(world, "-l", TARGET, "-e", FROM_META, "--check")
     assert f"Plan: reset {TARGET}" in result.stdout
     assert scenario.backups[-1] in result.stdout
-    for member in sandbox.members(TARGET):
+    for member in world.members(TARGET):
         assert member.name in result.stdout
     assert "check mode: nothing was changed" in result.stdout
     assert "changed=1" in result.stdout, "it would change something"
-    assert sandbox.runs() == runs
+    assert world.runs() == runs
 
 
 def test_several_clusters_in_one_limit(sandbox: Sandbox) -> None:
@@ -154,11 +155,11 @@ def test_the_reasons_of_all_that_cannot_be_reset_are_told(sandbox: Sandbox) -> N
 
 
 @pytest.fixture
-def vaulted(sandbox: Sandbox, tmp_path: Path) -> Path:
+def vaulted(world: World, tmp_path: Path) -> Path:
     """The inventory with a template, a value in a vault, and a variable that cannot be templated."""
     password = tmp_path / "password"
     password.write_text("a secret\n")
-    member = sandbox.members(TARGET)[0]
+    member = world.members(TARGET)[0]
     encrypted = subprocess.run(
         (
             PROGRAMS / "ansible-vault",
@@ -166,17 +167,19 @@ def vaulted(sandbox: Sandbox, tmp_path: Path) -> Path:
             f"--vault-password-file={password}",
             str(member.patroni_config),
         ),
-        env=environment(sandbox),
+        env=environment(world),
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    tree = copy.deepcopy(sandbox.tree)
+    tree = copy.deepcopy(world.tree)
     hosts = tree["all"]["children"][TARGET]["hosts"]
-    for host in hosts.values():
-        host["pg_data"] = "{{ below }}/" + f"{TARGET}-{host['pg_seq']}/data"
-    del hosts[member.address]["pgdolly_patroni_config"]
-    tree["all"]["vars"].update(below=str(member.directory.parent), broken="{{ nowhere }}")
+    paths = {each.address: each.on_node(each.data_directory) for each in world.members(TARGET)}
+    below = os.path.commonpath([path.parent for path in paths.values()])
+    for address, path in paths.items():
+        hosts[address]["pg_data"] = "{{ below }}/" + str(path.relative_to(below))
+    hosts[member.address].pop("pgdolly_patroni_config", None)
+    tree["all"]["vars"].update(below=below, broken="{{ nowhere }}")
     inventory = tmp_path / "inventory"
     inventory.mkdir()
     (inventory / "hosts.yml").write_text(yaml.safe_dump(tree))
@@ -186,11 +189,11 @@ def vaulted(sandbox: Sandbox, tmp_path: Path) -> Path:
     return inventory
 
 
-def test_templates_and_vaults(sandbox: Sandbox, vaulted: Path) -> None:
+def test_templates_and_vaults(world: World, vaulted: Path) -> None:
     """Ansible fills in what only Ansible can."""
-    with sandbox.nothing_changes():
+    with world.nothing_changes():
         result = play(
-            sandbox,
+            world,
             "-l",
             TARGET,
             "-e",
@@ -199,22 +202,23 @@ def test_templates_and_vaults(sandbox: Sandbox, vaulted: Path) -> None:
             f"--vault-password-file={vaulted.parent / 'password'}",
             inventory=vaulted,
         )
-    assert str(sandbox.members(TARGET)[0].data_directory) in result.stdout, result
+    member = world.members(TARGET)[0]
+    assert str(member.on_node(member.data_directory)) in result.stdout, result
 
 
 # -- the recovery itself
 
 
-def test_to_the_latest_state(sandbox: Sandbox, scenario: Scenario) -> None:
+def test_to_the_latest_state(world: World, scenario: Scenario) -> None:
     """./pgsql-pitr.yml -l pg-test -e '{"pg_pitr": { "cluster": "pg-meta" }}'"""
-    before = {run["run_id"] for run in sandbox.runs()}
-    result = play(sandbox, "-l", TARGET, "-e", FROM_META)
-    sandbox.assert_cluster_whole(rows=scenario.end, archiving=False)
-    [run] = [run for run in sandbox.runs() if run["run_id"] not in before]
+    before = {run["run_id"] for run in world.runs()}
+    result = play(world, "-l", TARGET, "-e", FROM_META)
+    world.assert_cluster_whole(rows=scenario.end, archiving=False)
+    [run] = [run for run in world.runs() if run["run_id"] not in before]
     assert run["state"] == "finished"
-    assert request_of(sandbox, run["run_id"]) == {
+    assert request_of(world, run["run_id"]) == {
         "pg_pitr": {"cluster": SOURCE},
-        "inventory": [str(sandbox.inventory)],
+        "inventory": [str(world.inventory)],
         "door": "ansible",
     }
     assert "changed=1" in result.stdout
@@ -224,21 +228,21 @@ def test_to_the_latest_state(sandbox: Sandbox, scenario: Scenario) -> None:
     assert result.stdout.count("unreachable=0") == 1
 
 
-def test_to_a_time_with_archiving_on(sandbox: Sandbox, scenario: Scenario) -> None:
+def test_to_a_time_with_archiving_on(world: World, scenario: Scenario) -> None:
     """The manual page's other command, its keys in whatever YAML allows."""
-    sandbox.pgdolly("cleanup", TARGET, "--yes")  # the stanza is to take the clone's WAL
+    world.pgdolly("cleanup", TARGET, "--yes")  # the stanza is to take the clone's WAL
     given = f'{{"pg_pitr": {{ "cluster": "{SOURCE}", "time": "{scenario.early.time}" ,archive: true }}}}'
-    play(sandbox, "-l", TARGET, "-e", given)
-    sandbox.assert_cluster_whole(rows=scenario.early.rows, archiving=True)
+    play(world, "-l", TARGET, "-e", given)
+    world.assert_cluster_whole(rows=scenario.early.rows, archiving=True)
 
 
 @pytest.fixture
-def playing(sandbox: Sandbox) -> Iterator[subprocess.Popen[str]]:
+def playing(world: World) -> Iterator[subprocess.Popen[str]]:
     """A playbook at work."""
     with subprocess.Popen(
-        ("./pgsql-pitr.yml", "-l", TARGET, "-e", FROM_META),
+        (*world.controller_prefix, "./pgsql-pitr.yml", "-l", TARGET, "-e", FROM_META),
         cwd=PROJECT,
-        env=environment(sandbox),
+        env=environment(world),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -249,7 +253,7 @@ def playing(sandbox: Sandbox) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_interrupted_and_taken_up_by_the_other_door(
-    sandbox: Sandbox, scenario: Scenario, playing: subprocess.Popen[str]
+    world: World, scenario: Scenario, playing: subprocess.Popen[str]
 ) -> None:
     """Ctrl-C; its lines come while it works, so the run and how to go on are known by then."""
     assert playing.stdout is not None
@@ -262,8 +266,8 @@ def test_interrupted_and_taken_up_by_the_other_door(
     assert run, "no progress was shown"
     playing.send_signal(signal.SIGINT)
     playing.communicate(timeout=60)
-    wait_until(lambda: sandbox.state_of(run) == "interrupted", 30, "the journal to say so")
+    wait_until(lambda: world.state_of(run) == "interrupted", 30, "the journal to say so")
 
-    sandbox.pgdolly("resume", run, "--output=json")
-    assert sandbox.state_of(run) == "finished"
-    sandbox.assert_cluster_whole(rows=scenario.end, archiving=False)
+    world.pgdolly("resume", run, "--output=json")
+    assert world.state_of(run) == "finished"
+    world.assert_cluster_whole(rows=scenario.end, archiving=False)

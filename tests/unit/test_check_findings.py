@@ -29,6 +29,7 @@ from check_worlds import (
     server,
 )
 from pgdolly.cli.check import as_document, report_lines
+from pgdolly.domain.cluster import ServiceManager
 from pgdolly.domain.errors import CommandFailed, Unreachable
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.timeline import Fork, TimelineHistory
@@ -653,6 +654,17 @@ def test_a_private_recovery_is_not_asked_for_the_clusters_archiving() -> None:
 def test_a_stopped_member_is_known_by_its_files() -> None:
     found = facts(look(members={2: {"running": False, "archive_mode_kept": "off"}}))
     assert codes(found) == ["postgres_down", "archive_off"]
+
+
+def test_a_service_of_systemds_is_started_by_whoever_may() -> None:
+    member = dataclasses.replace(
+        cluster("pg-test", 3).member("pg-test-2"),
+        service="patroni",
+        service_manager=ServiceManager.SYSTEMD,
+        service_enabled=True,
+    )
+    [down] = diagnose(facts(look(members={2: {"cluster": None, "member": member}}))).findings
+    assert [cure.command for cure in down.cures] == ["sudo systemctl enable --now patroni"]
 
 
 def test_no_leader() -> None:

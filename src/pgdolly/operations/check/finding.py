@@ -17,7 +17,8 @@ class Severity(StrEnum):
 class Cure:
     """A command to type.
 
-    :param on: the member on whose node, as its database superuser; None for where pgdolly runs.
+    :param on: the member on whose node, as its database superuser (with `sudo` before it, as
+        somebody who may); None for where pgdolly runs.
     """
 
     command: str

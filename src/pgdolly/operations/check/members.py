@@ -110,9 +110,11 @@ def _one_member(facts: CheckFacts, look: MemberLook) -> Iterator[Finding]:
 
 def _start(member: Member) -> Cure:
     try:
-        return Cure(command=services.start_command(member).shown(), on=member.name)
+        start = services.start_command(member)
     except InvalidInput:  # the service manager is one that pgdolly does not drive
-        return Cure(command=f"systemctl start {member.service}", on=member.name)
+        return Cure(command=f"sudo systemctl start {member.service}", on=member.name)
+    sudo = "sudo " if start.run_as == "root" else ""
+    return Cure(command=f"{sudo}{start.shown()}", on=member.name)
 
 
 def _stanza_names(facts: CheckFacts) -> Iterator[Finding]:
