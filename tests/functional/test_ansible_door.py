@@ -138,17 +138,17 @@ def test_check_mode_shows_the_plan_and_changes_nothing(world: World, scenario: S
     assert world.runs() == runs
 
 
-def test_several_clusters_in_one_limit(sandbox: Sandbox) -> None:
+def test_several_clusters_in_one_limit(world: World) -> None:
     """Each is planned for by itself; the in-place recovery of the source is none of the target's business."""
-    with sandbox.nothing_changes():
-        result = play(sandbox, "-l", f"{SOURCE},{TARGET}", "-e", "{pg_pitr: {}}", "--check")
+    with world.nothing_changes():
+        result = play(world, "-l", f"{SOURCE},{TARGET}", "-e", "{pg_pitr: {}}", "--check")
     assert f"Plan: reset {SOURCE}\n" in result.stdout and f"Plan: reset {TARGET}\n" in result.stdout, result
 
 
-def test_the_reasons_of_all_that_cannot_be_reset_are_told(sandbox: Sandbox) -> None:
-    with sandbox.nothing_changes():
+def test_the_reasons_of_all_that_cannot_be_reset_are_told(world: World) -> None:
+    with world.nothing_changes():
         result = play(
-            sandbox, "-l", f"{SOURCE},{TARGET}", "-e", "{pg_pitr: {set: 20000101-000000F}}", status=FAILED
+            world, "-l", f"{SOURCE},{TARGET}", "-e", "{pg_pitr: {set: 20000101-000000F}}", status=FAILED
         )
     for words in (f"stanza {SOURCE}: there is no ", f"and stanza {TARGET}: there is no "):
         assert words in result.stdout, result
