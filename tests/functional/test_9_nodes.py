@@ -68,7 +68,9 @@ def test_a_node_that_is_powered_off_during_its_restore(
     else:
         output = controller.wait()
         assert controller.process.returncode == 0, output
-        assert f"the connection to {member.name} was lost" in output
+        # A node that boots in a second is back before anybody asks.
+        lost = f"the connection to {member.name} was lost"
+        assert lost in output or f"{member.name} went down during the restore" in output, output
     assert world.state_of(run) == "finished"
     world.assert_cluster_whole(rows=scenario.late.rows, archiving=False)
     for each in world.members(TARGET):

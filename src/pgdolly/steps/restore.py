@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 from pgdolly.domain.command import Command
@@ -13,9 +11,10 @@ from pgdolly.drivers import pgbackrest
 from pgdolly.drivers.pgbackrest import RestoreSource
 from pgdolly.drivers.postgres import Instance
 from pgdolly.engine.step import Effect, StepCheck, StepState
-from pgdolly.steps.world import POLL_SECONDS, StepContext
-from pgdolly.transport.jobs import JobState, JobView, look_at_job, start_job
-from pgdolly.transport.shell import last_lines, run_checked
+from pgdolly.steps.carry import BEGINNINGS, carry_job, job_directory
+from pgdolly.steps.world import StepContext
+from pgdolly.transport.jobs import JobState, JobView, look_at_job
+from pgdolly.transport.shell import last_lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +48,9 @@ class RestoreDataDirectory:
     def _restore(self) -> Command:
         return pgbackrest.restore_command(self.instance.member, self.source, self.instance.data_directory)
 
-    def _job(self, context: StepContext) -> PurePosixPath:
-        return self.instance.member.work_directory / context.run_id / "restore"
-
     async def check(self, context: StepContext) -> StepCheck:
-        view = await look_at_job(context.world.shell(self.instance.member), self._job(context))
+        member = self.instance.member
+        view = await look_at_job(context.world.shell(member), job_directory(context, member, "restore"))
         if view.state is JobState.RUNNING:
             return StepCheck(StepState.RUNNING)
         if view.state is JobState.FINISHED and view.status == 0:
@@ -61,20 +58,19 @@ class RestoreDataDirectory:
         return StepCheck(StepState.PENDING)
 
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
-        shell, job = context.world.shell(self.instance.member), self._job(context)
-        view = await look_at_job(shell, job)
-        if view.state is not JobState.RUNNING:
-            await run_checked(shell, self._make_directory(), doing="make the data directory")
-            await start_job(shell, self.instance.member, job, self._restore())
-        while True:
-            view = await look_at_job(shell, job)
-            self._show(context, view)
-            if view.state is not JobState.RUNNING:
-                break
-            await asyncio.sleep(POLL_SECONDS)
+        view = await carry_job(
+            context,
+            self.instance.member,
+            "restore",
+            self._restore(),
+            show=lambda view: self._show(context, view),
+            before=self._make_directory(),
+        )
         if view.state is not JobState.FINISHED or view.status != 0:
             raise CommandFailed(
-                "the restore failed" if view.state is JobState.FINISHED else "the restore was cut off",
+                "the restore failed"
+                if view.state is JobState.FINISHED
+                else f"the node went down {BEGINNINGS} times during the restore",
                 where=self.instance.member.name,
                 argv=self._restore().argv,
                 status=view.status,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal
 
 from pgdolly.domain.command import Command
@@ -15,9 +13,10 @@ from pgdolly.drivers.node_program import run_node_program
 from pgdolly.drivers.postgres import Instance
 from pgdolly.drivers.server_state import ARCHIVE_COMMAND_WRITTEN, ARCHIVE_MODE_CONFIGURED, archive_mode_of
 from pgdolly.engine.step import Effect, StepCheck, StepState
+from pgdolly.steps.carry import carry_job, job_directory
 from pgdolly.steps.replication import streaming_state
-from pgdolly.steps.world import POLL_SECONDS, StepContext, wait_for
-from pgdolly.transport.jobs import JobState, look_at_job, start_job
+from pgdolly.steps.world import StepContext, wait_for
+from pgdolly.transport.jobs import JobState, JobView, look_at_job
 from pgdolly.transport.shell import last_lines, run_checked
 
 RESTART_SECONDS = 300.0
@@ -232,27 +231,21 @@ class TakeBackup:
     def commands(self) -> tuple[Command, ...]:
         return (pgbackrest.backup_command(self.instance.member, self.stanza, self.backup_type),)
 
-    def _job(self, context: StepContext) -> PurePosixPath:
-        return self.instance.member.work_directory / context.run_id / "backup"
-
     async def check(self, context: StepContext) -> StepCheck:
-        view = await look_at_job(context.world.shell(self.instance.member), self._job(context))
+        member = self.instance.member
+        view = await look_at_job(context.world.shell(member), job_directory(context, member, "backup"))
         if view.state is JobState.FINISHED and view.status == 0:
             return StepCheck(StepState.DONE)
         return StepCheck(StepState.RUNNING if view.state is JobState.RUNNING else StepState.PENDING)
 
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
-        shell, job = context.world.shell(self.instance.member), self._job(context)
-        if (await look_at_job(shell, job)).state is not JobState.RUNNING:
-            await start_job(shell, self.instance.member, job, self.commands()[0])
-        while True:
-            view = await look_at_job(shell, job)
+
+        def show(view: JobView) -> None:
             found = _BACKED_UP.findall(view.stdout_end)
             if found:
                 context.progress(float(found[-1]), 100.0, "%", "backed up")
-            if view.state is not JobState.RUNNING:
-                break
-            await asyncio.sleep(POLL_SECONDS)
+
+        view = await carry_job(context, self.instance.member, "backup", self.commands()[0], show=show)
         if view.state is not JobState.FINISHED or view.status != 0:
             errors = [line for line in view.stdout_end.splitlines() if "ERROR" in line or "HINT" in line]
             raise CommandFailed(
