@@ -98,8 +98,9 @@ def test_a_stanza_that_both_use_is_refused() -> None:
     assert "both use stanza 'pg-meta'" in str(refused(lambda: refuse_before_choosing(facts, REQUEST)))
 
 
-def test_a_directory_of_the_source_is_no_target() -> None:
-    facts = reset_facts()
+@pytest.mark.parametrize("stanza", ["pg-test", "pg-meta"], ids=["its own stanza", "its owner's stanza"])
+def test_a_directory_of_the_source_is_no_target(stanza: str) -> None:
+    facts = dataclasses.replace(reset_facts(), target_stanza=stanza)
     [source] = facts.source.members
     facts = with_member(
         facts, 1, member=dataclasses.replace(facts.target.members[1].member, node=source.member.node)

@@ -96,13 +96,6 @@ def refuse_odd_path(path: PurePosixPath, where: str) -> None:
 
 
 def _refuse_shared(facts: ResetFacts) -> None:
-    if facts.source_stanza == facts.target_stanza:
-        raise Refused(
-            f"source and target both use stanza {facts.source_stanza!r}: the clone would archive into the source's",
-            where=facts.target.cluster.name,
-            untouched=NOTHING,
-            next_command="give the target a stanza of its own in its pgbackrest.conf",
-        )
     places = {
         (facts_.member.node.address, str(facts_.real_data_directory)): facts_.member.name
         for facts_ in facts.source.members
@@ -115,6 +108,14 @@ def _refuse_shared(facts: ResetFacts) -> None:
                 where=facts.target.cluster.name,
                 untouched=NOTHING,
             )
+    # After the instances: one that both own has one stanza, and that would not be what is wrong.
+    if facts.source_stanza == facts.target_stanza:
+        raise Refused(
+            f"source and target both use stanza {facts.source_stanza!r}: the clone would archive into the source's",
+            where=facts.target.cluster.name,
+            untouched=NOTHING,
+            next_command="give the target a stanza of its own in its pgbackrest.conf",
+        )
 
 
 def refuse_unfit(facts: ResetFacts, resolved: ResolvedRecovery, request: PitrRequest) -> None:
