@@ -204,7 +204,7 @@ def test_json_in_a_text_and_the_empty_request() -> None:
     ("given", "said"),
     [
         (None, "pg_pitr is not set"),
-        ("pg-meta", "no mapping of keys and values: 'pg-meta'"),
+        ("pg-meta", "no mapping of keys and values: it is a text, and no JSON: "),
         ("", "no mapping"),
         (["pg-meta"], "no mapping"),
         ('"pg-meta"', "no mapping"),

@@ -124,18 +124,16 @@ def request_of(pg_pitr: Any) -> PitrRequest:
 
     :raises InvalidInput: if it is missing or cannot be understood.
     """
-    given = pg_pitr
+    given, why = pg_pitr, f"it is a {type(pg_pitr).__name__}"
     if isinstance(given, str):
         try:
             given = json.loads(given)
-        except ValueError:
-            given = pg_pitr
+        except ValueError as error:
+            why = f"it is a text, and no JSON: {error}"
     if given is None or not isinstance(given, Mapping):
-        what = (
-            "pg_pitr is not set" if given is None else f"pg_pitr is no mapping of keys and values: {given!r}"
-        )
+        # What was given is not repeated: it may describe a repository, with its secrets.
         raise InvalidInput(
-            what,
+            "pg_pitr is not set" if given is None else f"pg_pitr is no mapping of keys and values: {why}",
             untouched=NOTHING,
             next_command=f"{PLAYBOOK} -l CLUSTER -e {EXAMPLE}; {{}} is in-place recovery to the end of the archive",
         )
