@@ -109,7 +109,7 @@ def _blueprint(facts: ResetFacts, request: PitrRequest, resolved: ResolvedRecove
         members.clear()
     taken = max(
         resolved.highest_timeline,
-        *_own_timelines(facts, resolved),
+        *own_timelines(facts, resolved),
         resolved.timeline,
     )
     blueprint = ResetBlueprint(
@@ -180,7 +180,7 @@ def _superuser_of_source(member: MemberFacts, facts: ResetFacts) -> str:
     return facts.source.members[0].superuser if facts.source.members else member.superuser
 
 
-def _own_timelines(facts: ResetFacts, resolved: ResolvedRecovery) -> tuple[int, ...]:
+def own_timelines(facts: ResetFacts, resolved: ResolvedRecovery) -> tuple[int, ...]:
     """Every timeline that the target has seen, in any generation of its stanza and on its members: none may come again.
 
     A member's present timeline is in no archive if the target is a clone that was never cleaned up. If it came again,
