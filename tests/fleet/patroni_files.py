@@ -113,6 +113,8 @@ def patroni(node: NodePlan, postgres: int) -> str:
                 "local all         all      scram-sha-256",
                 "host  all         all      127.0.0.1/32 scram-sha-256",
                 f"host  all         all      {SUBNET} scram-sha-256",
+                # Patroni asks its own server for the timeline.
+                f"host  replication {REPLICATION_USER} 127.0.0.1/32 scram-sha-256",
                 f"host  replication {REPLICATION_USER} {SUBNET} scram-sha-256",
             ],
             "create_replica_methods": ["basebackup"],

@@ -275,7 +275,7 @@ class Servers(ABC):
 
     def wait_archived(self, member: Member, segment: str) -> None:
         wait_until(
-            lambda: list(self.repository.glob(f"archive/{member.cluster}/*/{segment[:16]}/{segment}-*")),
+            lambda: list(self.repository.glob(f"archive/{member.cluster}/*/{segment[:16]}/{segment}-*.zst")),
             90,
             f"{segment} of {member.name} to be in the archive",
         )

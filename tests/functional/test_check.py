@@ -125,14 +125,19 @@ def wait_for_findings(world: World, *codes: str) -> dict[str, Finding]:
 def newest_segment(world: World, leader: Member) -> Path:
     """The file of the last segment that the leader has archived, once the leader says so, too.
 
-    A segment is in the archive a moment before PostgreSQL counts it; a backup's history file is counted as well.
+    A segment is in the archive a moment before PostgreSQL counts it. What it counted last can be a backup's history
+    file, which is named after an earlier segment.
     """
-    segment = re.compile(r"[0-9A-F]{24}-[0-9a-f]{40}")
+    segment = re.compile(r"[0-9A-F]{24}-[0-9a-f]{40}\.zst")  # and no .pgbackrest.tmp, which is on its way
     files = (world.repository / "archive" / TARGET).rglob("*")
-    newest = max((path for path in files if segment.match(path.name)), key=lambda path: path.name)
+    newest = max((path for path in files if segment.fullmatch(path.name)), key=lambda path: path.name)
     name = newest.name[:24]
+    counted = (
+        f"SELECT (last_archived_wal >= '{name}' OR last_archived_wal LIKE '%.backup') AND NOT EXISTS "
+        f"(SELECT FROM pg_ls_archive_statusdir() s WHERE s.name = '{name}.ready') FROM pg_stat_archiver"
+    )
     wait_until(
-        lambda: world.value(leader, "SELECT last_archived_wal FROM pg_stat_archiver") >= name,
+        lambda: world.value(leader, counted),
         30,
         f"{leader.name} to count {name} as archived",
     )

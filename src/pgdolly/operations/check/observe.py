@@ -30,14 +30,24 @@ from pgdolly.transport.shell import Shell, run_checked
 
 # An asynchronous archive-push leaves its error in the spool, where the log has only "exit code 103"; a synchronous
 # one writes to PostgreSQL's log. Either goes on, over several lines, to its first hint.
-_ARCHIVER_MESSAGE = r"""
+#
+# Where PostgreSQL logs as CSV or JSON, what its children write goes to the plain file beside that one; if log_filename
+# ends in .log, the other ending stands in its place, else behind it (PostgreSQL's manual, log_filename).
+ARCHIVER_MESSAGE = r"""
 for file in "$1/$2.error" "$1/global.error"; do
     if [ -s "$file" ]; then
         echo "ERROR: [$(head -n 1 "$file")]: $(sed -n '2,${/HINT:/q;p}' "$file" | tr -s '\n ' ' ')"
         exit 0
     fi
 done
-[ -n "$3" ] && tail -c 65536 "$3" | awk '
+log=$3
+case $log in
+    *.csv | *.json)
+        log=${3%.*}
+        [ -e "$log" ] || log=$log.log
+        ;;
+esac
+[ -n "$log" ] && tail -c 65536 "$log" | awk '
     /ERROR: *\[[0-9]*\]/ { sub(/.*ERROR:/, "ERROR:"); message = $0; more = 1; next }
     /HINT:/ || /^[^ ]/ { more = 0 }
     more { sub(/^ +/, " "); message = message $0 }
@@ -183,7 +193,7 @@ async def _archiver_message(shell: Shell, leader: MemberLook | None) -> str:
     spool = leader.facts.spool_path / "archive" / leader.facts.stanza / "out"
     segment, log = leader.server.archiver.last_failed or "", str(leader.server.log_file or "")
     command = Command(
-        argv=("sh", "-c", _ARCHIVER_MESSAGE, "message", str(spool), segment, log),
+        argv=("sh", "-c", ARCHIVER_MESSAGE, "message", str(spool), segment, log),
         summary="read what archive-push said last",
     )
     completed = await shell.run(command)
