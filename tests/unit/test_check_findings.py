@@ -634,6 +634,16 @@ def test_a_reset_under_way_hides_all_but_a_foreign_command() -> None:
     assert codes(found) == ["archive_command_foreign", "run_open"]
 
 
+def test_a_node_that_is_down_is_named_beside_the_run_that_needs_it() -> None:
+    found = facts(
+        look(
+            members={1: {"lock": LOCK, "cluster": None, "running": False}},
+            silent={2: Unreachable("no route to host", where="pg-test-2")},
+        )
+    )
+    assert codes(found) == ["run_open", "member_unreachable"]
+
+
 def test_an_interrupted_cleanup_hides_nothing() -> None:
     lock = dataclasses.replace(LOCK, operation="cleanup")
     found = facts(look(members={1: {"lock": lock}}), stanza=catalogue(archive=archive()))

@@ -152,7 +152,7 @@ class JoinReplica:
             return await self._rebuild(context, f"it replayed to {stood}, past the leader's fork")
         if not await services.is_active(shell, member):
             await run_checked(shell, await self._hand_over(context), doing="mend the data directory")
-            await services.start_service(shell, member)
+        await services.start_service(shell, member)  # one that is up has to be enabled all the same
         last = "not connected to the leader"
 
         async def joined() -> Streaming | None:

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from pgdolly.operations.check.archiving import archiving_findings, foreign_command_findings
 from pgdolly.operations.check.backups import backup_findings, newest_usable
 from pgdolly.operations.check.finding import CheckReport, Severity
-from pgdolly.operations.check.members import is_half_made, member_findings, run_findings
+from pgdolly.operations.check.members import (
+    is_half_made,
+    member_findings,
+    run_findings,
+    unreachable_findings,
+)
 from pgdolly.operations.check.neighbours import neighbour_findings
 from pgdolly.operations.check.observe import CheckFacts
 from pgdolly.operations.check.stanza import stanza_findings
@@ -22,7 +27,12 @@ def diagnose(facts: CheckFacts) -> CheckReport:
     While a recovery holds the cluster, its members are half made: a cure such as "start Patroni" would be its ruin,
     and what the run has not come to yet is not wrong.
     """
-    findings = [*run_findings(facts), *foreign_command_findings(facts), *neighbour_findings(facts)]
+    findings = [
+        *run_findings(facts),
+        *unreachable_findings(facts),
+        *foreign_command_findings(facts),
+        *neighbour_findings(facts),
+    ]
     if not is_half_made(facts):
         findings += [
             *member_findings(facts),

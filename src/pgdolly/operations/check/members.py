@@ -42,8 +42,8 @@ def is_half_made(facts: CheckFacts) -> bool:
     )
 
 
-def member_findings(facts: CheckFacts) -> Iterator[Finding]:
-    """What keeps a member from being what Patroni and the inventory say it is."""
+def unreachable_findings(facts: CheckFacts) -> Iterator[Finding]:
+    """Members whose nodes cannot be looked at, whatever goes on with the cluster."""
     for member, problem in facts.look.facts.silent:
         next_command = problem.next_command or f"pgdolly status {facts.name}"
         yield error(
@@ -52,6 +52,10 @@ def member_findings(facts: CheckFacts) -> Iterator[Finding]:
             f"it cannot be looked at ({problem}): nobody knows whether it would archive",
             Cure(command=next_command),
         )
+
+
+def member_findings(facts: CheckFacts) -> Iterator[Finding]:
+    """What keeps a member from being what Patroni and the inventory say it is."""
     for look in facts.look.members:
         if not look.private or look.facts.abandoned is not None:
             yield from _one_member(facts, look)
