@@ -83,8 +83,10 @@ def members(fleet: str, part: str | None = None) -> list[int]:
         process.poll()
     found: set[int] = set()
     for top in group(fleet, part):
-        for listing in top.rglob("cgroup.procs"):
-            with suppress(OSError):  # its group was removed, just now
+        # os.walk passes over a group that is removed while it looks, as systemd does all the time; rglob fails.
+        for directory, _, _ in os.walk(top):
+            with suppress(OSError):
+                listing = Path(directory) / "cgroup.procs"
                 found.update(int(line) for line in listing.read_text().split())
     return sorted(pid for pid in found if pid > 0 and not _has_ended(pid))
 
