@@ -38,16 +38,14 @@ LOG_LINES = 25
 _UP = pytest.StashKey[World]()
 
 
+# What only one kind of world has: the sandbox is reached by ssh here and nowhere else; nodes go down on a fleet alone.
+ON_A_SANDBOX, ON_A_FLEET = "test_7_over_ssh.py", "test_9_nodes.py"
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what needs nodes that can go down; None leaves the question to pytest."""
-    return True if collection_path.name == "test_9_nodes.py" and not config.getoption("--fleet") else None
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--fleet"):
-        for item in items:
-            if (marker := item.get_closest_marker("sandbox_only")) is not None:
-                item.add_marker(pytest.mark.skip(reason=f"not on a fleet: {marker.kwargs['reason']}"))
+    """Leave out what is not there in this world; None leaves the question to pytest."""
+    other = ON_A_SANDBOX if config.getoption("--fleet") else ON_A_FLEET
+    return True if collection_path.name == other else None
 
 
 def made_here(name: str, kind: Callable[[Path], World], up: pytest.Stash) -> Iterator[World]:

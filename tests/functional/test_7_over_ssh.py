@@ -20,10 +20,6 @@ from world import World
 
 from sshd import Relay, Sshd, running_sshd
 
-pytestmark = pytest.mark.sandbox_only(
-    reason="an sshd and relays make of the sandbox what a fleet is: nodes behind a network that can be cut"
-)
-
 FROM = ("--from", SOURCE)
 CUT_SECONDS = 8.0
 UNREACHABLE = 5
