@@ -161,16 +161,21 @@ class World(Servers):
     # -- whether anything was changed
 
     def standing(self, cluster: str) -> dict[str, tuple[Any, ...]]:
-        """What no restart, restore or failover would leave as it is, for each member."""
+        """What no restart, restore or failover would leave as it is, for each member.
+
+        The servers say it, and of the store only who leads: a member writes its state and its timeline there once per
+        loop, so both may still change after all has long been at rest.
+        """
         return {
             member.name: (
                 *self.psql(
                     member,
                     "SELECT system_identifier, pg_is_in_recovery(), pg_postmaster_start_time(), "
+                    "CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, "
                     "current_setting('archive_mode') FROM pg_control_system()",
                 )[0],
                 (member.work_directory / "run.lock").exists(),
-                self.view(cluster)["members"].get(member.name),
+                self.view(cluster)["leader"] == member.name,
             )
             for member in self.members(cluster)
         }
