@@ -20,6 +20,7 @@ from pgdolly.sandbox.waiting import wait_until
 
 CALL_SECONDS = 10
 RUNNING = "RUNNING"
+AT_REST = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
 
 # supervisor.xmlrpc.Faults
 NOT_RUNNING = 70
@@ -105,6 +106,18 @@ def start_supervisor(world: World) -> None:
         deadline_seconds=15,
         log=world.log_directory / "supervisord.log",
     )
+
+
+def add_new_programs(world: World) -> None:
+    """Have supervisord read its configuration again and take what is new there; what it has is left alone."""
+    try:
+        [[added, _, _]] = _call(world, "supervisor.reloadConfig")
+        for program in added:
+            _call(world, "supervisor.addProcessGroup", program)
+    except xmlrpc.client.Fault as fault:
+        raise CommandFailed(
+            f"supervisord did not take the new programs: {fault.faultString}", where="supervisord"
+        ) from None
 
 
 def start_program(world: World, program: str) -> None:
