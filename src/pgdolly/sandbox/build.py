@@ -56,7 +56,7 @@ def bring_up(
         )
         complete = remembered is not None and remembered.complete
         states = supervise.program_states(world)
-        if complete and is_up(world, states):
+        if complete and files.is_laid_out(world) and is_up(world, states):
             files.write_inventory(world)
             report("the sandbox is up already")
             return world

@@ -56,6 +56,11 @@ def create_directories(world: World) -> None:
         _create_for_servers(world, directory)
 
 
+def is_laid_out(world: World) -> bool:
+    """Whether every directory is there: those of a node may have gone with a cluster that was removed from it."""
+    return all(directory.is_dir() for directory in render.directories(world))
+
+
 def write_configuration(world: World) -> None:
     """Write every configuration file; a patroni.yml only if there is none, as it holds the passwords.
 

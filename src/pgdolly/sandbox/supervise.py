@@ -54,7 +54,9 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path)
+        # The base class keeps it here, and closes it from here.
+        self._connection = host, _UnixConnection(self._path)
+        return self._connection[1]
 
 
 def _call(world: World, method: str, *arguments: object) -> Any:
@@ -62,9 +64,10 @@ def _call(world: World, method: str, *arguments: object) -> Any:
 
     :raises Unreachable: if it does not answer.
     """
-    proxy = xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport(world.supervisor_socket))
+    transport = _UnixTransport(world.supervisor_socket)
     try:
-        return getattr(proxy, method)(*arguments)
+        with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
+            return getattr(proxy, method)(*arguments)
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(
             f"supervisord does not answer: {error}", where=str(world.supervisor_socket)
