@@ -43,7 +43,11 @@ def main(arguments):
         if re.search(r"(FATAL|PANIC):  ", line) and "the database system is" not in line
     ][-5:]
     found["insufficient"] = re.findall(r"insufficient parameter settings.*\n.*DETAIL:  (.*)", log)[-1:]
-    found["log_end"] = "\n".join(log.splitlines()[-15:])
+    # What psql below is told until the server lets somebody in says nothing of the recovery.
+    told = [
+        line for line in log.splitlines() if not line.endswith("FATAL:  the database system is starting up")
+    ]
+    found["log_end"] = "\n".join(told[-15:])
     if pid is not None:
         titles = subprocess.run(
             ["ps", "--ppid", str(pid), "-o", "args="], capture_output=True, text=True

@@ -146,7 +146,12 @@ async def _look_at_blanks(
                 new=facts.new,
                 restore_command=None
                 if resolved is None
-                else archive_get(member, _source(member, facts, resolved, ""), member.data_directory),
+                else archive_get(
+                    member,
+                    # It may come to a switch of timelines at any time.
+                    dataclasses.replace(_source(member, facts, resolved, "0"), archive_async=False),
+                    member.data_directory,
+                ),
                 repository=None if resolved is None else facts.repository,
                 resumed=resumed,
             )
@@ -160,7 +165,7 @@ async def _look_at_blanks(
 
 
 def _source(member: Member, facts: CloneFacts, resolved: ResolvedRecovery, version: str) -> RestoreSource:
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part)
+    numbers = tuple(int(part) for part in version.split(".")[:2])
     return RestoreSource(
         stanza=facts.source_stanza,
         repo_key=resolved.repo_key,
@@ -168,7 +173,7 @@ def _source(member: Member, facts: CloneFacts, resolved: ResolvedRecovery, versi
         keep_archiving=True,
         process_max=facts.request.pitr.process,
         config=upstream_path(member),
-        archive_async=bool(numbers) and numbers >= ASYNC_SAFE_SINCE,
+        archive_async=not resolved.crosses_timelines or numbers >= ASYNC_SAFE_SINCE,
     )
 
 
