@@ -162,6 +162,19 @@ def test_the_upstream_by_the_inventorys_names(
         assert found == upstream
 
 
+def test_where_it_streams_from_now_goes_before_what_is_configured() -> None:
+    """A server that holds commits back goes on with its old connection until they are replayed."""
+    seen = standby(StandbyCluster(host="10.9.9.9,10.10.10.1")).facts
+    elsewhere = dataclasses.replace(RECEIVER, host="10.10.10.2")
+    assert upstream_of(FLEET, seen, elsewhere) == Upstream(
+        host="10.10.10.2", port=5432, member=SOURCE.members[1]
+    )
+    unknown = dataclasses.replace(RECEIVER, host="10.9.9.9")
+    assert upstream_of(FLEET, seen, unknown) == Upstream(host="10.9.9.9", port=5432)
+    assert upstream_of(FLEET, seen, dataclasses.replace(elsewhere, status="waiting")) == META
+    assert upstream_of(FLEET, look().facts, RECEIVER) is None
+
+
 def test_patronis_word_is_enough_and_the_inventorys_is_not() -> None:
     assert upstream_of(FLEET, standby(None).facts) == Upstream()
     own = look().facts
@@ -239,10 +252,11 @@ def test_a_delay_and_a_slot() -> None:
 
 
 def test_one_that_does_not_stream() -> None:
-    own = leader(replay=replay(receiver=None))
+    own = leader(replay=replay(receiver=None, received_lsn=LSN.parse("0/B000060")))
     unknown = Upstream(host="10.9.9.9", port=6432)
     assert lines(following(unknown, OF_META, own, None)) == [
-        "  standby cluster, does NOT stream from 10.9.9.9:6432 now; lag unknown, replayed to 0/A000060"
+        "  standby cluster, does NOT stream from 10.9.9.9:6432 now; lag unknown, replayed to 0/A000060, "
+        "16.8 MB received and not replayed"
     ]
     assert lines(following(META, StandbyCluster(host="10.10.10.1", delay="1h"), None, None)) == [
         "  standby cluster of pg-meta, does NOT stream from pg-meta-1 (10.10.10.1:5432) now; lag unknown, "
@@ -252,7 +266,9 @@ def test_one_that_does_not_stream() -> None:
 
 
 def test_one_out_of_an_archive() -> None:
-    [line] = lines(following(Upstream(), StandbyCluster(), leader(replay=replay(receiver=None)), None))
+    [line] = lines(
+        following(Upstream(), StandbyCluster(), leader(replay=replay(receiver=None, received_lsn=None)), None)
+    )
     assert line == "  standby cluster, out of an archive; lag unknown, replayed to 0/A000060"
 
 

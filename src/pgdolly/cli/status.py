@@ -82,15 +82,15 @@ def _standby_lines(found: Following) -> Iterator[str]:
 
 
 def _behind(found: Following) -> str:
-    if found.lag_bytes is None:
-        at = (
-            f"replayed to {found.replayed_lsn}"
-            if found.replayed_lsn is not None
-            else "its leader does not answer"
-        )
-        return f"; lag unknown, {at}"
-    seconds = f", {duration(found.lag_seconds)}" if found.lag_seconds is not None else ""
-    return f"; lag {amount(found.lag_bytes, 'bytes')}{seconds}"
+    if found.lag_bytes is not None:
+        seconds = f", {duration(found.lag_seconds)}" if found.lag_seconds is not None else ""
+        return f"; lag {amount(found.lag_bytes, 'bytes')}{seconds}"
+    if found.replayed_lsn is None:
+        return "; lag unknown, its leader does not answer"
+    waits = (
+        f", {amount(found.waiting_bytes, 'bytes')} received and not replayed" if found.waiting_bytes else ""
+    )
+    return f"; lag unknown, replayed to {found.replayed_lsn}{waits}"
 
 
 def _row(member: MemberStatus, now: datetime) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from pgdolly.domain.errors import PgdollyError
 from pgdolly.drivers.patroni import StandbyCluster
+from pgdolly.drivers.replay import WalReceiver
 from pgdolly.drivers.server_state import ServerState
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.look import ClusterLook, MemberLook, look_at_clusters
@@ -25,6 +26,7 @@ class Following:
     :param streaming: whether the leader's walreceiver is connected and receives.
     :param source_lsn: what the source's leader has written, if it could be asked.
     :param lag_bytes: from what is replayed to `source_lsn`, else to what the upstream has told of.
+    :param waiting_bytes: what has been received and is not replayed yet.
     :param lag_seconds: 0 if nothing is to be replayed, else since the commit that was replayed last.
     :param delay_seconds: how long a commit is held back (recovery_min_apply_delay).
     :param delay: the same as Patroni's configuration has it.
@@ -42,13 +44,16 @@ class Following:
     replayed_at: datetime | None = None
     lag_bytes: int | None = None
     lag_seconds: float | None = None
+    waiting_bytes: int | None = None
     delay_seconds: float | None = None
     delay: str | None = None
 
 
 async def observe_following(fleet: Fleet, world: World, looks: Sequence[ClusterLook]) -> dict[str, Following]:
     """Each standby cluster among these, by its name; sources that are not among them are looked at, too."""
-    found = {look.name: upstream for look in looks if (upstream := upstream_of(fleet, look.facts))}
+    found = {
+        look.name: upstream for look in looks if (upstream := upstream_of(fleet, look.facts, _receiver(look)))
+    }
     known = {look.name: (look, world) for look in looks}
     named = {u.member.cluster for u in found.values() if u.member is not None} - set(known)
     known |= {name: seen for name in sorted(named) if (seen := await _look_at_source(fleet, name))}
@@ -64,6 +69,11 @@ async def observe_following(fleet: Fleet, world: World, looks: Sequence[ClusterL
 
     made = await asyncio.gather(*(observe(name, upstream) for name, upstream in found.items()))
     return dict(zip(found, made, strict=True))
+
+
+def _receiver(look: ClusterLook) -> WalReceiver | None:
+    server = look.leader.server if look.leader is not None else None
+    return server.replay.receiver if server is not None and server.replay is not None else None
 
 
 async def _look_at_source(fleet: Fleet, name: str) -> tuple[ClusterLook, World] | None:
@@ -105,6 +115,7 @@ def following(
         seconds = 0.0
     elif lag is not None and replay is not None and replay.replayed_at is not None:
         seconds = max(0.0, (replay.now - replay.replayed_at).total_seconds())
+    received = replay.received_lsn if replay is not None else None
     return Following(
         source=upstream.member.cluster if upstream.member is not None else None,
         member=upstream.member.name if upstream.member is not None else None,
@@ -113,11 +124,15 @@ def following(
         streaming=streaming,
         slot=(receiver.slot if receiver is not None and receiver.slot else configured.slot),
         source_lsn=str(source.lsn) if source is not None and source.lsn is not None else None,
-        received_lsn=str(replay.received_lsn) if replay is not None and replay.received_lsn else None,
+        received_lsn=str(received) if received is not None else None,
         replayed_lsn=str(replayed) if replayed is not None else None,
         replayed_at=replay.replayed_at if replay is not None else None,
         lag_bytes=lag,
         lag_seconds=seconds,
+        # Where streaming begins anew, the end of what was received is the beginning of a segment.
+        waiting_bytes=max(0, received.position - replayed.position)
+        if received is not None and replayed is not None
+        else None,
         delay_seconds=replay.delay_seconds if replay is not None else None,
         delay=configured.delay,
     )

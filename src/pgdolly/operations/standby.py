@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pgdolly.domain.cluster import Member
+from pgdolly.drivers.replay import WalReceiver
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.site import ClusterFacts
 
@@ -35,11 +36,22 @@ class Upstream:
         return f"{self.host}:{self.port}" if self.port is not None else self.host
 
 
-def upstream_of(fleet: Fleet, facts: ClusterFacts) -> Upstream | None:
-    """What the cluster follows by its configuration, else by the inventory; None for a cluster of its own."""
+def upstream_of(fleet: Fleet, facts: ClusterFacts, receiver: WalReceiver | None = None) -> Upstream | None:
+    """What the cluster follows; None for a cluster of its own.
+
+    Where its leader streams from now, else what its configuration says, else what the inventory does.
+    """
     followed = facts.follows
     if followed is None:
         return None
+    if (
+        receiver is not None
+        and receiver.streaming
+        and receiver.host is not None
+        and receiver.port is not None
+    ):
+        host, port = receiver.host, receiver.port
+        return Upstream(host=host, port=port, member=fleet.member_at(host, port))
     for host, port in followed.addresses:
         member = fleet.member_at(host, port)
         if member is not None:
