@@ -95,6 +95,15 @@ def pb(cluster: str) -> str:
     return f"""\
 #!/bin/sh
 # pgBackRest, for this node's own stanza.
+case " $* " in
+    *online*) ;;
+    *" stanza-create "*|*" stanza-upgrade "*)
+        # Asked, the server of a standby cluster is no primary [056]; its data directory tells the same.
+        if [ "$(psql -p {POSTGRES_PORT} -AXtqc 'SELECT pg_is_in_recovery()' postgres 2>/dev/null)" = t ]; then
+            echo "pb: $(hostname) is in recovery: --no-online, by its data directory" >&2
+            set -- --no-online "$@"
+        fi ;;
+esac
 exec pgbackrest --stanza={cluster} "$@"
 """
 

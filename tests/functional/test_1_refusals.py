@@ -237,6 +237,37 @@ def test_an_inventory_that_is_wrong_about_a_member(world: World, variant: Varian
     assert str(member.on_node(member.data_directory)) in result.stderr, result
 
 
+# -- the target's own stanza, if the clone is to archive into it
+
+
+def test_archiving_while_pgbackrest_is_stopped(world: World) -> None:
+    member = world.member("pg-test-2")
+    world.execute(member, "pb", "stop")
+    try:
+        for option in ("--archive", "--cleanup"):
+            result = refused(world, *FROM, option, status=REFUSED)
+            assert "pg-test-2" in result.stderr and "[062]" in result.stderr
+            assert "pb start, on pg-test-2" in result.stderr, result
+    finally:
+        world.execute(member, "pb", "start")
+
+
+def test_archiving_into_a_stanza_that_is_not_there(world: World, tmp_path: Path) -> None:
+    """pgBackRest's configurations on the target's nodes name one that nobody has created."""
+    tree = copy.deepcopy(world.tree)
+    for member in world.members(TARGET):
+        config = directory_on(member, "other_stanza") / "pgbackrest.conf"
+        config.write_text(member.pgbackrest_config.read_text().replace(f"[{TARGET}]", "[pg-nobody]"))
+        config.chmod(0o644)
+        host = tree["all"]["children"][TARGET]["hosts"][member.address]
+        host["pgdolly_pgbackrest_config"] = str(member.on_node(config))
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text(yaml.safe_dump(tree))
+    result = refused(world, *FROM, "--archive", "--inventory", str(inventory), status=REFUSED)
+    assert "'pg-nobody'" in result.stderr and "[055]" in result.stderr
+    assert "--cleanup in place of --archive" in result.stderr, result
+
+
 # -- the person
 
 

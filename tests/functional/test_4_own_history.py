@@ -7,6 +7,7 @@ import re
 from member import SOURCE, TARGET
 from scenario import Scenario
 from servers import Rows
+from waiting import wait_until
 from world import World
 
 FROM = ("--from", SOURCE)
@@ -46,6 +47,23 @@ def archiving_errors(world: World) -> list[str]:
         for line in log.read_text(errors="replace").splitlines()
         if re.search(r"\[04[45]\]", line)
     ]
+
+
+def test_archiving_needs_a_stanza_of_the_clones_system(world: World, scenario: Scenario) -> None:
+    """Refused [044]; after the commands that it names it archives from its first moment."""
+    early = (*FROM, "--time", scenario.early.time)
+    world.reset(*early)
+    world.assert_cluster_whole(rows=scenario.early.rows, archiving=False)
+    estrange(world)
+    with world.nothing_changes():
+        refusal = world.pgdolly("reset", TARGET, *early, "--archive", "--yes", status=3)
+    commands = ("pb stop --force", "pb stanza-delete --force", "pb start", "pb stanza-create")
+    assert "[044]" in refusal.stderr and "; ".join(commands) in refusal.stderr, refusal
+
+    world.shell(world.leader(TARGET), "set -e\n" + "".join(f"{command}\n" for command in commands))
+    world.reset(*early, "--archive")
+    timeline = world.assert_cluster_whole(rows=scenario.early.rows, archiving=True)
+    assert timeline in world.archived_timelines(TARGET)
 
 
 def test_by_hand_as_the_manual_says(world: World, scenario: Scenario) -> None:
@@ -137,3 +155,25 @@ def test_in_place(world: World, scenario: Scenario) -> None:
     assert timeline > before
     for member in world.members(TARGET):
         assert world.value(member, "SELECT count(*) FROM precious") == 778
+
+
+def test_in_place_after_a_failover(world: World) -> None:
+    """Out of a backup from before it: the recovery follows its cluster onto the next timeline."""
+    world.pgdolly("cleanup", TARGET, "--yes")
+    leader = world.leader(TARGET)
+    next_leader = next(each for each in world.members(TARGET) if each != leader)
+    backup = world.labels(TARGET)[-1]
+    world.shell(leader, f"patronictl failover {TARGET} --candidate {next_leader.name} --force\n")
+    wait_until(
+        lambda: world.view(TARGET)["leader"] == next_leader.name, 60, f"{next_leader.name} to lead {TARGET}"
+    )
+    world.psql(next_leader, "CREATE TABLE after_the_failover AS SELECT n FROM generate_series(1, 333) n")
+    rows = world.rows(next_leader)
+    timeline = world.assert_cluster_whole(rows=rows, archiving=True)
+    at = world.value(next_leader, "SELECT clock_timestamp()")
+    world.psql(next_leader, "DROP TABLE after_the_failover")
+    world.switch_wal(next_leader)
+
+    world.reset("--time", at.isoformat(sep=" "), "--set", backup)
+
+    assert world.assert_cluster_whole(rows=rows, archiving=False) > timeline

@@ -590,19 +590,6 @@ def test_segments_that_have_just_come_out_of_order_are_no_gap() -> None:
     assert codes(facts(stanza=stanza)) == []
 
 
-def test_a_standby_cluster_archives_nothing_and_lacks_nothing() -> None:
-    standby = look(servers={number: server(leads=False) for number in (1, 2, 3)})
-    standby = dataclasses.replace(
-        standby,
-        facts=dataclasses.replace(
-            standby.facts, cluster=dataclasses.replace(standby.facts.cluster, upstream="pg-meta")
-        ),
-    )
-    report = diagnose(facts(standby, history=None, stanza=catalogue(archive=None)))
-    assert report.findings == ()
-    assert "a standby cluster of pg-meta" in report.seen[0]
-
-
 # -- several at once
 
 

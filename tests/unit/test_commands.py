@@ -65,7 +65,7 @@ def test_a_restore_leaves_nothing_for_pgbackrest_to_choose() -> None:
         "--type=default",
         "--archive-mode=off",
         "--recovery-option=restore_command=pgbackrest --stanza=pg-meta --repo=2 --pg1-path=/pg/data "
-        "--lock-path=/pg/pgdolly/lock --spool-path=/pg/pgdolly/spool --no-archive-async --log-level-console=warn "
+        "--lock-path=/pg/pgdolly/lock --no-archive-async --log-level-console=warn "
         'archive-get %f "%p"',
         "restore",
     )

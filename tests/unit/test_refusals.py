@@ -38,6 +38,7 @@ from pgdolly.operations.reset.refusals import (
 )
 from pgdolly.operations.running import refuse_stale
 from pgdolly.operations.site import ClusterFacts
+from pgdolly.operations.standby import Upstream
 from pgdolly.steps.world import World
 from reset_blueprints import (
     MEGABYTE,
@@ -201,6 +202,60 @@ def test_archiving_needs_a_stanza_that_accepts_it(
         error = refused(lambda: refuse_unfit(facts, resolved(), request))
         assert words in error.what
         assert error.next_command is not None and "--cleanup" in error.next_command
+        assert "pb " not in error.next_command, "stanza-create would make it the stanza of the old system"
+
+
+def of_the_sources_system(facts: ResetFacts, *, upstream: Upstream | None = None) -> ResetFacts:
+    """The target as it is if it follows the source, or is an earlier clone of it."""
+    source = {"control": facts.source.members[0].control}
+    for number in range(len(facts.target.members)):
+        facts = with_member(facts, number, **source)
+    return dataclasses.replace(facts, upstream=upstream)
+
+
+@pytest.mark.parametrize(
+    ("stanza", "upstream", "commands"),
+    [
+        (None, None, "pb stanza-create, on pg-test-1; or "),
+        (None, Upstream(host="10.10.10.1"), "pb --no-online stanza-create, on pg-test-1; or "),
+        (
+            catalogue("pg-test", system=TARGET_SYSTEM),
+            Upstream(host="10.10.10.1"),
+            "pb stop --force; pb stanza-delete --force; pb start; pb --no-online stanza-create, on pg-test-1 "
+            "(its backups are gone then); or ",
+        ),
+    ],
+)
+def test_a_target_of_the_sources_system_can_make_its_stanza_take_the_clones_wal(
+    stanza: Catalogue | None, upstream: Upstream | None, commands: str
+) -> None:
+    facts = of_the_sources_system(reset_facts(no_stanza=stanza is None, stanza=stanza), upstream=upstream)
+    error = refused(lambda: refuse_unfit(facts, resolved(), PitrRequest(cluster="pg-meta", archive=True)))
+    assert error.next_command is not None
+    assert error.next_command.startswith(commands)
+
+
+@pytest.mark.parametrize(
+    ("path", "cure"),
+    [
+        ("/tmp/pgbackrest/pg-test.stop", "pb start, on pg-test-3"),
+        ("/tmp/pgbackrest/all.stop", "pgbackrest start, on pg-test-3"),
+    ],
+)
+@pytest.mark.parametrize(
+    "keys", [{"archive": True}, {"cleanup": True}, {}], ids=["archive", "cleanup", "neither"]
+)
+def test_a_stopped_pgbackrest_would_keep_the_clones_wal_out(
+    path: str, cure: str, keys: dict[str, Any]
+) -> None:
+    own = reset_facts(stanza=catalogue("pg-test", system=SOURCE_SYSTEM))
+    facts, request = with_member(own, 2, stop_files=(path,)), PitrRequest(cluster="pg-meta", **keys)
+    if keys:
+        error = refused(lambda: refuse_unfit(facts, resolved(), request))
+        assert (error.where, error.next_command) == ("pg-test-3", cure)
+        assert "[062]" in error.what
+    else:
+        refuse_unfit(facts, resolved(), request)
 
 
 NEEDED = resolved().backup.database_size + WAL_RESERVE

@@ -26,7 +26,8 @@ def check(clusters: tuple[str, ...], output: str, inventory: tuple[str, ...]) ->
 
     Without a cluster, of all in the inventory. It only reads: nothing is switched, pushed or backed up.
 
-    Exit status 0 if backups and archiving work (there may be warnings), 8 if something is wrong.
+    Exit status 0 if backups and archiving work (there may be warnings), 8 if something is wrong. A standby cluster
+    has no backups before it is promoted: nothing is wrong with that.
     """
     from pgdolly.operations.check.diagnose import diagnose
     from pgdolly.operations.check.observe import observe
@@ -55,12 +56,19 @@ def report_lines(report: CheckReport, *, apart: bool = False) -> Iterator[str]:
     """The lines of a report, for people."""
     if apart:
         yield ""
-    works, colour = ("backups work", "green") if report.works else ("backups do NOT work", "red")
+    works, colour = _verdict(report)
     yield click.style(f"{report.cluster}: {works}", fg=colour, bold=True) + f" (stanza {report.stanza})"
     for line in report.seen:
         yield f"  {line}"
     for finding in report.findings:
         yield from _finding_lines(finding)
+
+
+def _verdict(report: CheckReport) -> tuple[str, str]:
+    if report.standby_of is not None:
+        standby = f"a standby cluster of {report.standby_of}, without backups of its own"
+        return (standby, "green") if report.works else (f"{standby}, and something is WRONG", "red")
+    return ("backups work", "green") if report.works else ("backups do NOT work", "red")
 
 
 def _finding_lines(finding: Finding) -> Iterator[str]:

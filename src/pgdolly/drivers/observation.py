@@ -12,7 +12,7 @@ from pgdolly.domain.command import Command
 from pgdolly.domain.errors import InvalidInput
 from pgdolly.domain.lsn import DEFAULT_SEGMENT_SIZE
 from pgdolly.drivers.node_program import node_program, run_node_program
-from pgdolly.drivers.patroni import ClusterView, parse_cluster_view
+from pgdolly.drivers.patroni import ClusterView, StandbyCluster, parse_cluster_view, parse_standby_cluster
 from pgdolly.transport.shell import Shell
 
 
@@ -61,6 +61,7 @@ class MemberFacts:
     lock: RunLock | None = None
     abandoned: RunLock | None = None  # the last run was given up half way
     cluster: ClusterView | None = None
+    standby_cluster: StandbyCluster | None = None  # what the cluster follows; None for one of its own
 
     @property
     def system_identifier(self) -> int | None:
@@ -174,4 +175,5 @@ def parse_facts(member: Member, found: dict[str, Any]) -> MemberFacts:
         lock=RunLock(**lock) if lock else None,
         abandoned=RunLock(**abandoned) if abandoned else None,
         cluster=parse_cluster_view(cluster) if cluster and "members" in cluster else None,
+        standby_cluster=parse_standby_cluster(found.get("standby_cluster")),
     )

@@ -49,6 +49,47 @@ class ClusterView:
         return next((member for member in self.members if member.name == name), None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandbyCluster:
+    """`standby_cluster` of the dynamic configuration: the cluster that this one follows.
+
+    :param host: as it stands there, perhaps several with commas between; None if it follows an archive only.
+    :param port: likewise.
+    :param delay: recovery_min_apply_delay as it stands there.
+
+    Source: Patroni, "Standby cluster".
+    """
+
+    host: str | None = None
+    port: str | None = None
+    slot: str | None = None
+    delay: str | None = None
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Each host with its port, as libpq pairs them: one port goes for all hosts."""
+        hosts = self.host.split(",") if self.host else []
+        ports = (self.port or "").split(",")
+        ports = ports * len(hosts) if len(ports) == 1 else ports
+        return tuple((h.strip(), int(p.strip() or 5432)) for h, p in zip(hosts, ports, strict=False))
+
+
+def parse_standby_cluster(found: dict[str, Any] | None) -> StandbyCluster | None:
+    """Make it of the configuration's part; None for a cluster of its own."""
+    if not found:
+        return None
+
+    def text(name: str) -> str | None:
+        return str(found[name]) if found.get(name) not in (None, "") else None
+
+    return StandbyCluster(
+        host=text("host"),
+        port=text("port"),
+        slot=text("primary_slot_name"),
+        delay=text("recovery_min_apply_delay"),
+    )
+
+
 def parse_cluster_view(answer: dict[str, Any]) -> ClusterView:
     """Make a view of the answer to `GET /cluster`."""
     return ClusterView(

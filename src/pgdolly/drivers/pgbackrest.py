@@ -58,7 +58,7 @@ def archive_get(member: Member, source: RestoreSource, data_directory: PurePosix
         f"--stanza={source.stanza}",
         f"--repo={source.repo_key}",
         f"--pg1-path={data_directory}",
-        # Without archive-async there is no spool: [031] option 'spool-path' not valid without option 'archive-async'.
+        # A spool-path beside --no-archive-async is an error [031], and the recovery would take it for "no such file".
         *(own_paths(member) if source.archive_async else own_paths(member)[:1]),
         "--archive-async" if source.archive_async else "--no-archive-async",
         "--log-level-console=warn",

@@ -1,6 +1,7 @@
 """What a running PostgreSQL says of its role, its WAL and its archiving: one statement, one row.
 
-Source: PostgreSQL, pg_settings, pg_file_settings, pg_stat_archiver, pg_ls_archive_statusdir().
+Source: PostgreSQL, pg_settings, pg_file_settings, pg_stat_archiver, pg_ls_archive_statusdir(); what a server that
+recovers says of its upstream is read in replay.py.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from pgdolly.domain.command import Command
 from pgdolly.domain.errors import CommandFailed
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.drivers.postgres import Instance, sql_command
+from pgdolly.drivers.replay import REPLAY_SQL, Replay, parse_replay
 from pgdolly.transport.shell import Shell, run_checked
 
 # jsonb, not json: its text has no line breaks. Epochs, because text would be in the server's own time zone.
-_LOOK = """SELECT jsonb_build_object(
+_LOOK = f"""SELECT jsonb_build_object(
  'recovering', pg_is_in_recovery(),
  'system', (SELECT system_identifier::text FROM pg_control_system()),
  'timeline', CASE WHEN pg_is_in_recovery() THEN (SELECT received_tli FROM pg_stat_wal_receiver)
@@ -32,6 +34,7 @@ _LOOK = """SELECT jsonb_build_object(
   'failed', last_failed_wal, 'failed_at', extract(epoch FROM last_failed_time), 'failures', failed_count)
   FROM pg_stat_archiver),
  'waiting', (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'),
+ 'replay', {REPLAY_SQL},
  'log', pg_current_logfile())"""
 
 _ARCHIVE_COMMAND_HIDDEN = "(disabled)"  # what pg_settings and SHOW say while archive_mode is off
@@ -121,6 +124,7 @@ class ServerState:
     archive_library: str
     archiver: ArchiverState
     log_file: PurePosixPath | None = None
+    replay: Replay | None = None  # None unless it recovers
 
 
 def server_state_command(instance: Instance, socket_directory: str, port: int) -> Command:
@@ -182,6 +186,7 @@ def parse_server_state(text: str, data_directory: PurePosixPath) -> ServerState:
             waiting=found["waiting"],
         ),
         log_file=data_directory / found["log"] if found["log"] else None,
+        replay=parse_replay(found.get("replay")),
     )
 
 

@@ -45,6 +45,18 @@ class Fleet:
             untouched="nothing was changed",
         )
 
+    def member_at(self, host: str, port: int) -> Member | None:
+        """The member whose PostgreSQL has this address, or goes by this name; None if the inventory has none."""
+        return next(
+            (
+                member
+                for cluster in self.clusters.values()
+                for member in cluster.members
+                if host in (member.node.address, member.name) and member.port == port
+            ),
+            None,
+        )
+
 
 def fleet_from_variables(
     hostvars: Mapping[str, Mapping[str, Any]], origin: str, sources: tuple[str, ...] = ()

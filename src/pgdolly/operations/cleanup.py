@@ -20,6 +20,7 @@ from pgdolly.operations.locking import held
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.running import carry_out
 from pgdolly.operations.site import ClusterFacts, instance_of, observe_cluster, world_of
+from pgdolly.operations.standby import Upstream, upstream_of
 from pgdolly.steps.stanza import CheckStanza, EnableArchiving, MendStanza, TakeBackup
 from pgdolly.steps.verify import VerifyCluster
 from pgdolly.steps.world import World
@@ -50,11 +51,12 @@ class PreparedCleanup:
 async def observe(fleet: Fleet, name: str) -> tuple[CleanupFacts, World]:
     """Look at the cluster and its stanza.
 
-    :raises Refused: if it has no leader: its WAL has nobody to archive it.
+    :raises Refused: if it has no leader: its WAL has nobody to archive it; or if its WAL is another cluster's.
     """
     cluster = fleet.cluster(name)
     world = world_of([cluster])
     facts = await observe_cluster(world, cluster)
+    refuse_standby(name, upstream_of(fleet, facts))
     for member, error in facts.silent:
         error.where = error.where or member.name
         error.untouched = NOTHING
@@ -93,6 +95,18 @@ async def observe(fleet: Fleet, name: str) -> tuple[CleanupFacts, World]:
         ),
         world,
     )
+
+
+def refuse_standby(name: str, upstream: Upstream | None) -> None:
+    """:raises Refused: if it follows another cluster."""
+    if upstream is not None:
+        raise Refused(
+            f"{name} is a standby cluster of {upstream.name}: it writes no WAL of its own, and its own backup history "
+            "begins when it is promoted",
+            where=name,
+            untouched=NOTHING,
+            next_command=f"pgdolly promote {name}",
+        )
 
 
 def refuse(facts: CleanupFacts) -> None:

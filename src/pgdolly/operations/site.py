@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pgdolly.domain.cluster import Cluster, Member
 from pgdolly.domain.errors import PgdollyError
 from pgdolly.drivers.observation import MemberFacts, observe_member
+from pgdolly.drivers.patroni import StandbyCluster
 from pgdolly.drivers.postgres import Instance
 from pgdolly.steps.world import World
 from pgdolly.transport.reach import shell_for
@@ -31,6 +32,16 @@ class ClusterFacts:
                 return next((other for other in self.members if other.patroni_name == name), None)
         running = [facts for facts in self.members if facts.running and not facts.standby]
         return running[0] if len(running) == 1 else None
+
+    @property
+    def follows(self) -> StandbyCluster | None:
+        """What it follows, if it is a standby cluster by its own configuration; None for a cluster of its own."""
+        configured = next((m.standby_cluster for m in self.members if m.standby_cluster is not None), None)
+        if configured is not None:
+            return configured
+        views = [facts.cluster for facts in self.members if facts.cluster is not None]
+        led = any(view.leader is not None and view.leader.role == "standby_leader" for view in views)
+        return StandbyCluster() if led else None
 
 
 def world_of(clusters: Iterable[Cluster]) -> World:

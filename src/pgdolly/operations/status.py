@@ -10,6 +10,7 @@ from pgdolly.domain.cluster import Member
 from pgdolly.domain.errors import PgdollyError
 from pgdolly.drivers.patroni import ClusterView, MemberView
 from pgdolly.inventory.fleet import Fleet
+from pgdolly.operations.following import Following, observe_following
 from pgdolly.operations.look import ClusterLook, MemberLook, look_at_clusters
 from pgdolly.operations.site import world_of
 
@@ -43,12 +44,16 @@ class MemberStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterStatus:
-    """One cluster, its members in the inventory's order; `remarks` say what a table has no column for."""
+    """One cluster, its members in the inventory's order; `remarks` say what a table has no column for.
+
+    :param standby: how it follows its source; None for a cluster of its own.
+    """
 
     cluster: str
     stanza: str | None
     paused: bool
     members: tuple[MemberStatus, ...]
+    standby: Following | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -58,10 +63,13 @@ async def observe_status(fleet: Fleet, names: Sequence[str]) -> tuple[ClusterSta
     :raises InvalidInput: if the inventory has no such cluster.
     """
     clusters = [fleet.cluster(name) for name in names]
-    return tuple(status_of(look) for look in await look_at_clusters(world_of(clusters), clusters))
+    world = world_of(clusters)
+    looks = await look_at_clusters(world, clusters)
+    standby = await observe_following(fleet, world, looks)
+    return tuple(status_of(look, standby.get(look.name)) for look in looks)
 
 
-def status_of(look: ClusterLook) -> ClusterStatus:
+def status_of(look: ClusterLook, standby: Following | None = None) -> ClusterStatus:
     """Put together what the members, their servers and Patroni say. Pure."""
     view = next((member.facts.cluster for member in look.members if member.facts.cluster is not None), None)
     seen = {member.facts.member.name: member for member in look.members}
@@ -76,6 +84,7 @@ def status_of(look: ClusterLook) -> ClusterStatus:
             else _silent(member, silent[member.name], view)
             for member in look.facts.cluster.members
         ),
+        standby=standby,
         remarks=tuple(_remarks(look, view)),
     )
 
@@ -133,8 +142,10 @@ def _remarks(look: ClusterLook, view: ClusterView | None) -> Iterator[str]:
             f"run {run_id} ({lock.operation}, begun {lock.began_at} on {lock.controller}) holds it: "
             f"pgdolly show {run_id}"
         )
-    if look.facts.cluster.upstream is not None:
-        yield f"standby cluster of {look.facts.cluster.upstream}"
+    upstream = look.facts.cluster.upstream
+    if upstream is not None and look.facts.follows is None:
+        own = ", and it is a cluster of its own" if view is not None else ""
+        yield f"by the inventory (pg_upstream) a standby cluster of {upstream}{own}"
     if view is None:
         yield "no member's Patroni answers"
         return

@@ -299,7 +299,7 @@ def wrappers(world: World, node: SandboxNode) -> dict[str, str]:
             world,
             node,
             "pgbackrest for this node's own stanza",
-            'as_server PGBACKREST_STANZA="$stanza" "$pgbackrest" "$@"',
+            _PB,
         ),
         "pg-backup": _wrapper(
             world, node, "pg-backup [full|diff|incr]: one backup, on the primary only", _PG_BACKUP
@@ -307,18 +307,42 @@ def wrappers(world: World, node: SandboxNode) -> dict[str, str]:
     }
 
 
-_PG_BACKUP = """\
+_IN_RECOVERY = """\
+in_recovery() {
+    as_server "$pg_bin/psql" -X -h "$sockets" -p "$port" -U postgres -d postgres \\
+        -Atqwc 'SELECT pg_is_in_recovery()'
+}
+"""
+
+# Asked, the server of a standby cluster is no primary, and pgBackRest gives up [056]; its data directory tells what
+# there is to know: https://pgbackrest.org/command.html#command-stanza-create
+_PB = (
+    _IN_RECOVERY
+    + """\
+case " $* " in
+    *online*) ;;
+    *" stanza-create "*|*" stanza-upgrade "*)
+        if [ "$(in_recovery 2>/dev/null)" = t ]; then
+            echo "pb: $node is in recovery: --no-online, by its data directory" >&2
+            set -- --no-online "$@"
+        fi ;;
+esac
+as_server PGBACKREST_STANZA="$stanza" "$pgbackrest" "$@\""""
+)
+
+_PG_BACKUP = (
+    _IN_RECOVERY
+    + """\
 type=${1:-}
 case $type in
     ''|full|diff|incr) ;;
     *) echo "usage: pg-backup [full|diff|incr]" >&2; exit 2 ;;
 esac
-if ! in_recovery=$(as_server "$pg_bin/psql" -X -h "$sockets" -p "$port" -U postgres -d postgres \\
-        -Atqwc 'SELECT pg_is_in_recovery()'); then
+if ! recovering=$(in_recovery); then
     echo "pg-backup: $node: PostgreSQL does not answer, nothing was backed up" >&2
     exit 1
 fi
-if [ "$in_recovery" != f ]; then
+if [ "$recovering" != f ]; then
     echo "pg-backup: $node is a replica: run it on the primary of $stanza (patronictl list names it)" >&2
     exit 1
 fi
@@ -330,6 +354,7 @@ if [ -z "$type" ]; then
     fi
 fi
 as_server "$pgbackrest" --stanza="$stanza" --type="$type" backup"""
+)
 
 
 def _wrapper(world: World, node: SandboxNode, purpose: str, body: str) -> str:

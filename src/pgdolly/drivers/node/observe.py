@@ -149,6 +149,21 @@ def systemd_unit(service):
     return {"known": any(os.path.exists(name) for name in files), "enabled": bool(wanted)}
 
 
+def standby_cluster(local, data_directory):
+    """What the cluster's dynamic configuration says of the cluster that it follows; null if it follows none.
+
+    Only that part leaves the node. Patroni's copy of it beside the data is as old as its last look into the store.
+    """
+    status, answer = call(local, "/config", timeout=3)
+    if status != 200 or not isinstance(answer, dict):
+        try:
+            with open(os.path.join(data_directory, "patroni.dynamic.json")) as text:
+                answer = json.load(text)
+        except (OSError, ValueError):
+            return None
+    return answer.get("standby_cluster") or None
+
+
 def bytes_below(directory):
     total = 0
     for folder, _, files in os.walk(directory):
@@ -201,6 +216,7 @@ def main(arguments):
     if patroni.get("rest_address"):
         status, answer = call(local, "/cluster", timeout=3)
         found["cluster"] = answer if status == 200 else {"error": answer}
+        found["standby_cluster"] = standby_cluster(local, data_directory)
     for key, name in (("lock", "run.lock"), ("abandoned", "run.abandoned")):
         try:
             with open(os.path.join(arguments["work_directory"], name)) as lock:

@@ -2,7 +2,9 @@
 
 Takes: patroni_config, action (look|fence|reset|found), standby_cluster and system_identifier (found). Goes through
 Patroni's own library and configuration on this node, so that any store works with the node's own credentials. The
-dynamic configuration stays: wiping it would fall back to `bootstrap.dcs` and lose every `patronictl edit-config`.
+dynamic configuration stays: wiping it would fall back to `bootstrap.dcs` and lose every `patronictl edit-config`. If
+the store has none, Patroni falls back to that anyway, as its copy beside the data is gone; a `standby_cluster` in there
+would make it stream on from its former source, so the rest of it is written into the store.
 """
 
 import json
@@ -20,6 +22,7 @@ def main(arguments):
     dcs = get_dcs(config)
     cluster = dcs.get_cluster()
     data = dict(cluster.config.data) if cluster.config and cluster.config.data else None
+    bootstrap = (config.local_configuration.get("bootstrap") or {}).get("dcs") or {}
     done = {
         "initialize": cluster.initialize,
         "leader": cluster.leader.name if cluster.leader and cluster.leader.name else None,
@@ -58,6 +61,8 @@ def main(arguments):
             dcs.delete_sync_state()
         if cluster.failover:
             dcs.manual_failover("", "")
+        if data is None and "standby_cluster" in bootstrap:
+            data = dict(bootstrap)
         if data and ({"pause", "standby_cluster"} & set(data)):
             data.pop("pause", None)
             data.pop("standby_cluster", None)

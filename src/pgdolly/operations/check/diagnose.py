@@ -15,6 +15,7 @@ from pgdolly.operations.check.members import (
 )
 from pgdolly.operations.check.neighbours import neighbour_findings
 from pgdolly.operations.check.observe import CheckFacts
+from pgdolly.operations.check.standby import standby_findings, standby_seen
 from pgdolly.operations.check.stanza import stanza_findings
 
 # Whoever writes into a stanza that is not his destroys backups that work; all else only lacks some.
@@ -33,7 +34,10 @@ def diagnose(facts: CheckFacts) -> CheckReport:
         *foreign_command_findings(facts),
         *neighbour_findings(facts),
     ]
-    if not is_half_made(facts):
+    if facts.upstream is not None:
+        # It writes no WAL of its own: that its stanza is missing or empty, or its archiving off, is not wrong.
+        findings += [*standby_findings(facts)] if not is_half_made(facts) else []
+    elif not is_half_made(facts):
         findings += [
             *member_findings(facts),
             *archiving_findings(facts),
@@ -45,18 +49,12 @@ def diagnose(facts: CheckFacts) -> CheckReport:
         cluster=facts.name,
         stanza=facts.stanza.name,
         findings=tuple(findings),
-        seen=tuple(_seen(facts)),
+        seen=tuple(standby_seen(facts) if facts.upstream is not None else _seen(facts)),
+        standby_of=facts.upstream.name if facts.upstream is not None else None,
     )
 
 
 def _seen(facts: CheckFacts) -> Iterator[str]:
-    leader = facts.leader
-    if leader is not None and leader.server is not None and leader.server.in_recovery:
-        upstream = facts.look.facts.cluster.upstream
-        yield (
-            f"a standby cluster{f' of {upstream}' if upstream else ''}: it archives nothing, and its own backups "
-            "begin when it is promoted"
-        )
     backup = newest_usable(facts)
     if backup is not None:
         yield f"newest backup: {backup.label} ({backup.type}), stopped {backup.stop_at:%Y-%m-%d %H:%M:%SZ}"

@@ -47,16 +47,18 @@ class CheckReport:
     """What came of checking one cluster.
 
     :param seen: what speaks for the backups, in a few lines: the newest one, the last WAL.
+    :param standby_of: the source of a standby cluster, which takes no backups; None for a cluster of its own.
     """
 
     cluster: str
     stanza: str
     findings: tuple[Finding, ...]
     seen: tuple[str, ...]
+    standby_of: str | None = None
 
     @property
     def works(self) -> bool:
-        """Whether backups and archiving work: there may be warnings."""
+        """Whether backups and archiving work, which a standby cluster has none of: there may be warnings."""
         return all(finding.severity is not Severity.ERROR for finding in self.findings)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pgdolly.domain.backup import Catalogue
@@ -25,6 +25,7 @@ from pgdolly.drivers.server_state import ServerState
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.look import ClusterLook, MemberLook, look_at_clusters
 from pgdolly.operations.site import instance_of, world_of
+from pgdolly.operations.standby import Upstream, upstream_of
 from pgdolly.steps.world import World
 from pgdolly.transport.shell import Shell, run_checked
 
@@ -83,6 +84,7 @@ class CheckFacts:
     :param history: the leader's own, of the timeline that it writes.
     :param lsn_after: where the leader was after the stanza was read: no archived WAL of its own is later.
     :param archiver_message: the end of what archive-push said, if the leader's archiver fails.
+    :param upstream: what it follows; None for a cluster of its own.
     """
 
     look: ClusterLook
@@ -91,6 +93,7 @@ class CheckFacts:
     lsn_after: LSN | None = None
     archiver_message: str = ""
     neighbours: tuple[Neighbour, ...] = ()
+    upstream: Upstream | None = None
     now: datetime
 
     @property
@@ -117,7 +120,8 @@ async def observe(fleet: Fleet, names: Sequence[str]) -> tuple[CheckFacts, ...]:
         fleet.cluster(name)
     world = world_of(fleet.clusters.values())
     looks = {look.name: look for look in await look_at_clusters(world, fleet.clusters.values())}
-    return tuple(await asyncio.gather(*(_observe_one(world, looks, name) for name in names)))
+    found = await asyncio.gather(*(_observe_one(world, looks, name) for name in names))
+    return tuple(replace(facts, upstream=upstream_of(fleet, facts.look.facts)) for facts in found)
 
 
 async def _observe_one(world: World, looks: dict[str, ClusterLook], name: str) -> CheckFacts:
@@ -147,8 +151,6 @@ async def _observe_one(world: World, looks: dict[str, ClusterLook], name: str) -
 
 
 async def _with_position(world: World, facts: CheckFacts) -> CheckFacts:
-    from dataclasses import replace
-
     if facts.leader is None or facts.writer is None:
         return facts
     again = await facts.leader.asked_again(world.shell(facts.leader.facts.member))

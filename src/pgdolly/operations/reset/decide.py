@@ -211,6 +211,8 @@ def _stanza_need(facts: ResetFacts, resolved: ResolvedRecovery) -> StanzaNeed:
 def present_facts(facts: ResetFacts) -> dict[str, str]:
     """What the plan stands on: it is stale if one of these has changed when it is to be carried out."""
     found = {f"leader of {facts.target.cluster.name}": facts.leader.member.name}
+    if facts.upstream is not None:
+        found[f"upstream of {facts.target.cluster.name}"] = facts.upstream.name
     for member in facts.target.members:
         name = member.member.name
         found[f"system identifier of {name}"] = str(member.system_identifier or "none")

@@ -34,6 +34,11 @@ def describe(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]:
     lines.append(
         f"{blueprint.leader.member.name} leads; its timelines come after {taken}, the last one taken"
     )
+    if facts.upstream is not None:
+        name = blueprint.target_cluster
+        lines.append(
+            f"{name}, a standby cluster now, no longer follows {facts.upstream.name}: it becomes a cluster of its own"
+        )
     if blueprint.leader.kept is not None:
         lines.append(f"the old data is kept beside it, as {blueprint.leader.kept}")
     else:

@@ -18,6 +18,7 @@ from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.request import PitrRequest
 from pgdolly.operations.reset.repository import foreign_repository
 from pgdolly.operations.site import ClusterFacts, observe_cluster, world_of
+from pgdolly.operations.standby import Upstream, upstream_of
 from pgdolly.steps.world import World
 
 
@@ -35,6 +36,7 @@ class ResetFacts:
     repository: RepositorySettings | None = (
         None  # the source's; None: the target's own configuration leads to it
     )
+    upstream: Upstream | None = None  # what the target follows; None: it is a cluster of its own
 
     @property
     def in_place(self) -> bool:
@@ -114,6 +116,7 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
             target_catalogue=target_catalogue,
             leader=leader,
             repository=foreign,
+            upstream=upstream_of(fleet, target_facts),
         ),
         dataclasses.replace(world, repository=foreign),
     )

@@ -11,6 +11,7 @@ from pgdolly.drivers.backup_set import BackupSetContents
 from pgdolly.drivers.observation import MemberFacts
 from pgdolly.operations.locking import held
 from pgdolly.operations.request import NOTHING, PitrRequest
+from pgdolly.operations.reset.archive import refuse_archive
 from pgdolly.operations.reset.observe import ResetFacts
 from pgdolly.recovery.select import ResolvedRecovery
 
@@ -136,17 +137,7 @@ def refuse_unfit(facts: ResetFacts, resolved: ResolvedRecovery, request: PitrReq
                 where=member.member.name,
                 untouched=NOTHING,
             )
-    if request.archive and not request.cleanup and not facts.in_place:
-        current = facts.target_catalogue.current if facts.target_catalogue else None
-        if current is None or current.system_identifier != resolved.system_identifier:
-            raise Refused(
-                f"with archive: true the clone would archive into stanza {facts.target_stanza!r}, which "
-                + ("does not exist" if current is None else "is of another system and refuses its WAL [044]"),
-                where=facts.target.cluster.name,
-                untouched=NOTHING,
-                next_command="use --cleanup, which upgrades the stanza in the same go; or leave archive out "
-                f"and run pgdolly cleanup {facts.target.cluster.name} afterwards",
-            )
+    refuse_archive(facts, resolved, request)
 
 
 def lacks_space(member: MemberFacts, resolved: ResolvedRecovery, *, keep: bool) -> bool:
