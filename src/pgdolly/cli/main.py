@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "window": ("window", "window", "What can be restored: backups, WAL, timelines, gaps."),
     "reset": ("reset", "reset", "Point-in-time recovery, in place or to another cluster's state."),
     "cleanup": ("cleanup", "cleanup", "Give a restored cluster a working backup history of its own."),
+    "drop": ("drop", "drop", "Remove a cluster that is needed no more, or a clone that failed."),
     "check": ("check", "check", "Say whether a cluster's backups work, and name the cure if not."),
     "status": ("status", "status", "Members, roles, timelines, lag and archiving."),
     "runs": ("runs", "runs", "Past and interrupted runs."),

@@ -128,4 +128,5 @@ async def _execute_part(
     if pauses:
         journal.end("paused")
     else:
-        await release_locks(world, members, run_id=journal.run_id)
+        gone = journal.run.operation == "drop"
+        await release_locks(world, members, run_id=journal.run_id, leave=gone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgdolly.engine.plan import StepRegistry
+from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StopServer
 from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
 from pgdolly.steps.member import KeepDataDirectory, StopMember
 from pgdolly.steps.place import PlaceRepository
@@ -34,4 +35,9 @@ STEPS = StepRegistry(
     EnableArchiving,
     CheckStanza,
     TakeBackup,
+    StopServer,
+    RemoveData,
+    RemoveStore,
+    DeleteStanza,
+    RemoveMade,
 )
