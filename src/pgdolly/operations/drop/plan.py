@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from pgdolly.drivers.removal import Remains
+from pgdolly.drivers.removal import Remains, files_of_clone
 from pgdolly.engine.plan import Lane, Plan, Stage
 from pgdolly.engine.step import Step
 from pgdolly.inventory.fleet import Fleet
@@ -117,7 +117,11 @@ def _summary(facts: DropFacts, fleet: Fleet, *, with_backups: bool) -> tuple[str
             where = ", ".join(map(str, outside))
             lines.append(f"with what it has outside of its data directory on {member.member.name}: {where}")
     if archiving is not None and not with_backups:
-        lines.append(f"its backups stay: stanza {archiving.stanza} (--with-backups deletes it)")
+        goes = any(file.path == files_of_clone(m.member)[1] for m in facts.members for file in m.made)
+        lines.append(
+            f"its backups stay: stanza {archiving.stanza} (--with-backups deletes it"
+            + ("; later nothing here leads to it)" if goes else ")")
+        )
     elif facts.repo_keys and archiving is not None:
         repositories = ", ".join(f"repo{key}" for key in facts.repo_keys)
         lines.append(f"its backups are LOST: stanza {archiving.stanza} in {repositories}")
