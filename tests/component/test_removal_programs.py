@@ -59,7 +59,7 @@ def remove(data: Path | str, *, before: str = "", **changed: Any) -> dict[str, A
 
 
 def removal(data: Path | str, **changed: Any) -> dict[str, Any]:
-    arguments = {
+    arguments: dict[str, Any] = {
         "data_directory": data,
         "real_directory": os.path.realpath(data),
         "tablespaces": [],
@@ -80,7 +80,7 @@ def refused(data: Path | str, *said: str, **changed: Any) -> None:
 
 
 def look(data: Path | str, **changed: Any) -> dict[str, Any]:
-    arguments = {
+    arguments: dict[str, Any] = {
         "data_directory": data,
         "bin_directory": "",
         "socket_directory": None,
