@@ -1,6 +1,6 @@
 """What a drop refuses, and its plans: golden ones, word for word.
 
-After a change that is meant: `PGDOLLY_WRITE_GOLDEN=1 pytest tests/unit/test_drop.py`, then read the difference.
+After a change that is meant: `PGDOLLY_WRITE_GOLDEN=1 pytest tests/unit/test_plan_drop.py`, then read the difference.
 """
 
 from __future__ import annotations
