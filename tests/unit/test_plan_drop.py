@@ -359,6 +359,7 @@ _OUTSIDE = facts(
             beside=(PurePosixPath("/pg/data.20251227-100000"),),
         ),
     ),
+    store=dataclasses.replace(STORE, standby_of=("10.10.10.11", ""), upstream_slot="for_pg_meta2"),
     neighbours=(Neighbour(cluster=fleet().clusters["pg-test"], problem="no route to host"),),
 )
 PLANS = {

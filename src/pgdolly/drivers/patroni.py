@@ -102,6 +102,7 @@ class StoreView:
     :param empty: it holds nothing at all.
     :param initialize: the system identifier of the cluster's data.
     :param standby_of: host and port that its dynamic configuration follows; the host may be several, with commas.
+    :param upstream_slot: the slot there that keeps WAL for it.
     """
 
     leader: str | None
@@ -109,6 +110,7 @@ class StoreView:
     empty: bool = False
     initialize: str | None = None
     standby_of: tuple[str, str] | None = None
+    upstream_slot: str | None = None
 
 
 async def read_store(shell: Shell, member: Member) -> StoreView:
@@ -126,6 +128,7 @@ async def read_store(shell: Shell, member: Member) -> StoreView:
         empty=answer["empty"],
         initialize=answer["initialize"],
         standby_of=(str(upstream["host"] or ""), str(upstream["port"] or "")) if upstream else None,
+        upstream_slot=upstream["primary_slot_name"] if upstream else None,
     )
 
 

@@ -25,7 +25,10 @@ def main(arguments):
         "leader": cluster.leader.name if cluster.leader and cluster.leader.name else None,
         "paused": bool(data and data.get("pause")),
         "standby_cluster": bool(data and data.get("standby_cluster")),
-        "standby_of": {key: (data or {}).get("standby_cluster", {}).get(key) for key in ("host", "port")}
+        "standby_of": {
+            key: (data or {}).get("standby_cluster", {}).get(key)
+            for key in ("host", "port", "primary_slot_name")
+        }
         if data and data.get("standby_cluster")
         else None,
         "configuration": data is not None,

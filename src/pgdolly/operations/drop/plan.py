@@ -154,6 +154,12 @@ def _warnings(facts: DropFacts, *, with_backups: bool) -> tuple[str, ...]:
         for member in facts.members
         if member.fillers
     ]
+    if facts.store is not None and facts.store.upstream_slot and facts.store.standby_of:
+        slot, (host, port) = facts.store.upstream_slot, facts.store.standby_of
+        warnings.append(
+            f"replication slot {slot} at {host}:{port or 5432} goes on keeping WAL for {name}: drop it there "
+            f"afterwards, SELECT pg_drop_replication_slot('{slot}')"
+        )
     if facts.configured is None:
         warnings.append(
             f"no member of {name} has a Patroni configuration: what the store may still hold of it is not looked at"
