@@ -282,6 +282,25 @@ def test_no_directory_without_a_sign_of_postgresql(tmp_path: Path, bystander: Pa
     refused(bystander / "inner" / "precious", "no directory")
 
 
+@pytest.mark.parametrize(
+    "names", [("patroni.yml", "pgbackrest.conf"), ("base", "global"), ("postgresql.conf",)]
+)
+def test_no_directory_beside_a_data_directory(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """An inventory that names the directory above its data directory by mistake."""
+    above = tmp_path / "here"
+    fill(above / "data")
+    for name in names:
+        (above / name).touch()
+    refused(above, "PG_VERSION")
+    assert (above / "data" / "PG_VERSION").exists()
+
+
+def test_no_directory_that_holds_the_configuration_that_leads_to_it(tmp_path: Path) -> None:
+    data = fill(tmp_path / "data")
+    refused(data, "patroni.yml", patroni_config=data / "etc" / "patroni.yml")
+    assert "patroni.yml" in look(data, files=[data / "patroni.yml"])["objection"]
+
+
 def test_no_directory_that_is_another_than_the_plan_saw(tmp_path: Path) -> None:
     one, other, data = fill(tmp_path / "one"), fill(tmp_path / "other"), tmp_path / "data"
     data.symlink_to(other)

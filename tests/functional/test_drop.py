@@ -44,7 +44,7 @@ def receiver(world: World, member: Member, name: str) -> Iterator[None]:
         wait_until(
             lambda: world.psql(
                 member,
-                f"SELECT FROM pg_stat_replication WHERE application_name = '{name}' AND state = 'streaming'",
+                f"SELECT 1 FROM pg_stat_replication WHERE application_name = '{name}' AND state = 'streaming'",
             ),
             30,
             f"{name} to stream from {member.name}",
@@ -54,7 +54,7 @@ def receiver(world: World, member: Member, name: str) -> Iterator[None]:
         world.as_dbsu(member, "kill", process)
         wait_until(
             lambda: (
-                not world.psql(member, f"SELECT FROM pg_stat_replication WHERE application_name = '{name}'")
+                not world.psql(member, f"SELECT 1 FROM pg_stat_replication WHERE application_name = '{name}'")
             ),
             30,
             f"{name} to end",

@@ -33,7 +33,7 @@ from pgdolly.engine.plan import Plan, outline
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.drop.observe import DropFacts, Neighbour
 from pgdolly.operations.drop.plan import plan_drop
-from pgdolly.operations.drop.refusals import refuse, slot_name
+from pgdolly.operations.drop.refusals import refuse, refuse_unlockable, slot_name
 from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StopServer
 from pgdolly.steps.member import StopMember
 from pgdolly.steps.registry import STEPS
@@ -265,6 +265,13 @@ def test_a_run_that_holds_it_is_named() -> None:
 def test_what_is_wrong_with_one_member(changed: dict[str, Any], said: tuple[str, ...]) -> None:
     error = refused(with_member(2, **changed), *said)
     assert error.where == "pg-meta2-2"
+
+
+def test_a_node_without_a_place_for_the_lock() -> None:
+    with pytest.raises(Refused) as caught:
+        refuse_unlockable(with_member(3, lockable=False))
+    assert caught.value.where == "pg-meta2-3" and "install -d -o postgres" in str(caught.value.next_command)
+    refuse_unlockable(facts())
 
 
 def beside(**changed: Any) -> Fleet:
@@ -502,6 +509,7 @@ _MORE: dict[str, Any] = {
     "fillers": [],
     "files": [],
     "work": [],
+    "lockable": True,
     "beside": [],
 }
 

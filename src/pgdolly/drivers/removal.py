@@ -62,6 +62,7 @@ class Remains:
     :param stanza: whose `pg1-path` in pgBackRest's configuration is the data directory.
     :param fillers: restores into the directory that still go on.
     :param work: what lies in pgdolly's work directory, but for the lock.
+    :param lockable: a lock can be put there.
     :param beside: paths that begin as the data directory does: old data that was kept.
     """
 
@@ -93,6 +94,7 @@ class Remains:
     files: tuple[ConfigurationFile, ...] = ()
     work: tuple[str, ...] = ()
     beside: tuple[PurePosixPath, ...] = ()
+    lockable: bool = True
     lock: RunLock | None = None
     cluster: ClusterView | None = None
 
@@ -195,6 +197,7 @@ def parse_remains(member: Member, found: dict[str, Any], more: dict[str, Any]) -
         ),
         work=tuple(more["work"]),
         beside=tuple(map(PurePosixPath, more["beside"])),
+        lockable=bool(more["lockable"]),
         lock=RunLock(**lock) if lock else None,
         cluster=parse_cluster_view(cluster) if cluster and "members" in cluster else None,
     )

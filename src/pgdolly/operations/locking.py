@@ -83,3 +83,11 @@ async def release_locks(
     await asyncio.gather(
         *(_ask(world, member, _lock_command(member, action, run_id, {})) for member in members)
     )
+
+
+async def release_what_was_taken(world: World, members: Sequence[Member], *, run_id: str) -> None:
+    """Give back whichever locks this run holds; members that do not answer are passed over."""
+    await asyncio.gather(
+        *(_ask(world, member, _lock_command(member, "release", run_id, {})) for member in members),
+        return_exceptions=True,
+    )

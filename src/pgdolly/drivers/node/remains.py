@@ -90,6 +90,13 @@ def described(path, mark):
     return {"path": path, "made": made, "removable": os.access(os.path.dirname(path), os.W_OK)}
 
 
+def lockable(work):
+    """Whether this account can put a lock into the work directory, or make it."""
+    while not os.path.isdir(work):
+        work = os.path.dirname(work)
+    return os.access(work, os.W_OK)
+
+
 def version(data):
     try:
         with open(os.path.join(data, "PG_VERSION")) as text:
@@ -104,7 +111,7 @@ def main(arguments):
     print(
         json.dumps(
             {
-                "objection": objection(data),
+                "objection": objection(data, [*arguments["files"], work]),
                 "empty": not there or not contents(data),
                 "stays": there and (os.path.ismount(data) or os.path.islink(data)),
                 "tablespaces": tablespaces(data, version(data)),
@@ -117,6 +124,7 @@ def main(arguments):
                 "files": [
                     described(path, arguments["mark"]) for path in arguments["files"] if os.path.lexists(path)
                 ],
+                "lockable": lockable(work),
                 "work": sorted(set(os.listdir(work)) - {"run.lock"}) if os.path.isdir(work) else [],
                 "beside": sorted(glob.glob(f"{glob.escape(data)}.*")),
             }

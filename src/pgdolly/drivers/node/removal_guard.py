@@ -7,23 +7,17 @@ import re
 # No directory that is one of these, or holds one, is emptied.
 SYSTEM = "bin boot dev etc home lib lib64 media mnt opt proc root run sbin srv sys tmp usr var"
 PROTECTED = [f"/{name}" for name in re.findall(r"\w+", SYSTEM)]
-# What PostgreSQL, pgBackRest and Patroni put into a directory: one that a restore was killed in has no PG_VERSION.
-SIGNS = (
-    "pg_",
-    "postgresql.",
-    "postmaster.",
-    "patroni.",
-    "backup",
-    "base",
-    "global",
-    "PG_VERSION",
-    "tablespace_map",
-)
+# PostgreSQL's own directories: pgBackRest and pg_basebackup make them first, before PG_VERSION is there.
+PARTS = "commit_ts dynshmem logical multixact notify replslot serial snapshots stat subtrans tblspc twophase wal xact"
+SIGNS = [f"pg_{part}" for part in PARTS.split(" ")]
 FILLERS = ("pgbackrest", "pg_basebackup")
 
 
 def objection(directory, protected=()):
-    """Why nothing must be removed in this directory; None if it may be emptied, or is not there."""
+    """Why nothing must be removed in this directory; None if it may be emptied, or is not there.
+
+    `protected`: what must not lie in it.
+    """
     if not directory or not os.path.isabs(directory) or os.path.normpath(directory) != directory:
         return f"{directory!r} is no absolute path in its plain form"
     real = os.path.realpath(directory)
@@ -36,9 +30,9 @@ def objection(directory, protected=()):
     if not os.path.isdir(directory):
         return f"{directory} is no directory"
     entries = contents(directory)
-    if entries and not any(name.startswith(SIGNS) for name in entries):
+    if entries and not {"PG_VERSION", *SIGNS} & set(entries):
         shown = ", ".join(entries[:5])
-        return f"{directory} holds no PG_VERSION, nor anything else that PostgreSQL puts there: {shown}"
+        return f"{directory} holds no PG_VERSION, nor any directory of PostgreSQL's: {shown}"
     return None
 
 

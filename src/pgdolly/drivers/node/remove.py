@@ -28,7 +28,8 @@ def refuse(what):
 
 def refuse_unfit(arguments):
     data = arguments["data_directory"]
-    against = objection(data, [path for path in (arguments["work_directory"],) if path])
+    beside = os.path.join(os.path.dirname(data), "pgdolly")
+    against = objection(data, [arguments["patroni_config"], arguments["work_directory"] or beside])
     if against:
         refuse(against)
     if os.path.realpath(data) != arguments["real_directory"]:

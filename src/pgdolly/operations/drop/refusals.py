@@ -30,6 +30,20 @@ def refuse(facts: DropFacts, fleet: Fleet, *, with_backups: bool) -> None:
         _refuse_stanza(facts)
 
 
+def refuse_unlockable(facts: DropFacts) -> None:
+    """:raises Refused: if a node has no place for the run's lock; only what is not gone yet needs one."""
+    for member in facts.members:
+        if not member.lockable:
+            above = member.member.work_directory.parent
+            raise Refused(
+                f"{above} cannot be written by {member.member.dbsu}: pgdolly keeps its lock there",
+                where=member.member.name,
+                untouched=NOTHING,
+                next_command=f"install -d -o {member.member.dbsu} -m 0700 {above}; or take "
+                f"{member.member.node.address} out of the inventory, if nothing of it is there",
+            )
+
+
 def _refuse_silent(facts: DropFacts) -> None:
     """A member that is left alone would come up again one day, with old data and into an empty store."""
     for member, error in facts.silent:

@@ -10,7 +10,7 @@ from pgdolly.engine.record import RunRecord
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.drop.observe import observe
 from pgdolly.operations.drop.plan import plan_drop, present_facts
-from pgdolly.operations.drop.refusals import refuse
+from pgdolly.operations.drop.refusals import refuse, refuse_unlockable
 from pgdolly.operations.running import carry_out, refuse_stale
 from pgdolly.steps.world import World
 
@@ -34,7 +34,10 @@ async def prepare(fleet: Fleet, name: str, *, with_backups: bool = False) -> Pre
     """Observe, refuse and plan."""
     facts, world = await observe(fleet, name, with_backups=with_backups)
     refuse(facts, fleet, with_backups=with_backups)
-    return PreparedDrop(plan_drop(facts, fleet, with_backups=with_backups), fleet, world, with_backups)
+    prepared = PreparedDrop(plan_drop(facts, fleet, with_backups=with_backups), fleet, world, with_backups)
+    if not prepared.gone:
+        refuse_unlockable(facts)
+    return prepared
 
 
 async def execute_prepared(prepared: PreparedDrop, emit: Listener) -> RunRecord:
