@@ -57,6 +57,7 @@ JOURNALED = (
 )  # each step's fields; together all kinds of a reset
 KINDS = (
     "check_stanza",
+    "delete_stanza",
     "enable_archiving",
     "fence_store",
     "hand_over_leader",
@@ -68,12 +69,16 @@ KINDS = (
     "prepare_recovery",
     "promote_leader",
     "recover",
+    "remove_data",
+    "remove_made",
+    "remove_store",
     "reset_store",
     "restore_data_directory",
     "set_roles",
     "start_leader",
     "stop_member",
     "stop_recovered",
+    "stop_server",
     "take_backup",
     "verify_cluster",
 )

@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "clone": ("clone", "clone", "A new cluster on fresh nodes: a standby cluster, or from the backups."),
     "promote": ("promote", "promote", "Make a standby cluster one of its own."),
     "cleanup": ("cleanup", "cleanup", "Give a restored cluster a working backup history of its own."),
+    "drop": ("drop", "drop", "Remove a cluster that is needed no more, or a clone that failed."),
     "check": ("check", "check", "Say whether a cluster's backups work, and name the cure if not."),
     "status": ("status", "status", "Members, roles, timelines, lag and archiving."),
     "runs": ("runs", "runs", "Past and interrupted runs."),

@@ -188,10 +188,20 @@ def reload_command(member: Member) -> Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreView:
-    """What the store holds of a cluster now: who is registered, alive, by name with the host of its PostgreSQL."""
+    """What the store holds of a cluster now: who is registered, alive, by name with the host of its PostgreSQL.
+
+    :param empty: it holds nothing at all.
+    :param initialize: the system identifier of the cluster's data.
+    :param standby_of: host and port that its dynamic configuration follows; the host may be several, with commas.
+    :param upstream_slot: the slot there that keeps WAL for it.
+    """
 
     leader: str | None
     members: dict[str, str | None]
+    empty: bool = False
+    initialize: str | None = None
+    standby_of: tuple[str, str] | None = None
+    upstream_slot: str | None = None
 
 
 async def read_store(shell: Shell, member: Member) -> StoreView:
@@ -202,7 +212,15 @@ async def read_store(shell: Shell, member: Member) -> StoreView:
     answer = await run_node_program(
         shell, _store_command(member, "look", f"look into Patroni's store from {member.name}")
     )
-    return StoreView(leader=answer["leader"], members=dict(answer["members"]))
+    upstream = answer.get("standby_of")
+    return StoreView(
+        leader=answer["leader"],
+        members=dict(answer["members"]),
+        empty=answer["empty"],
+        initialize=answer["initialize"],
+        standby_of=(str(upstream["host"] or ""), str(upstream["port"] or "")) if upstream else None,
+        upstream_slot=upstream["primary_slot_name"] if upstream else None,
+    )
 
 
 def fence_store_command(member: Member) -> Command:
@@ -237,9 +255,18 @@ def found_store_command(member: Member, standby_cluster: dict[str, Any], system_
     )
 
 
-def _store_command(
-    member: Member, action: Literal["look", "fence", "reset", "found"], summary: str, **more: Any
-) -> Command:
-    return node_program(
-        member, "store", {"patroni_config": member.patroni_config, "action": action, **more}, summary
+def remove_store_command(member: Member, scope: str, registered: tuple[str, ...]) -> Command:
+    """Remove all that the store holds of a cluster, unless another member than these is registered there."""
+    return _store_command(
+        member,
+        "remove",
+        f"patronictl remove {scope}  # all of its entries in Patroni's store, through {member.patroni_config}",
+        members=list(registered),
     )
+
+
+def _store_command(
+    member: Member, action: Literal["look", "fence", "reset", "found", "remove"], summary: str, **more: object
+) -> Command:
+    arguments = {"patroni_config": member.patroni_config, "action": action, **more}
+    return node_program(member, "store", arguments, summary)

@@ -76,6 +76,14 @@ async def is_active(shell: Shell, member: Member) -> bool:
     raise command_failed(member.name, completed, "ask for Patroni's service")
 
 
+async def knows_service(shell: Shell, member: Member) -> bool:
+    """Whether there is such a service at all; of systemd it is known already, by the manager that was found."""
+    if member.service_manager is not ServiceManager.SUPERVISOR:
+        return member.service_manager is ServiceManager.SYSTEMD
+    completed = await shell.run(_service_command(member, "status"))
+    return "no such process" not in completed.stdout
+
+
 async def stop_service(shell: Shell, member: Member) -> None:
     """Stop Patroni; one that is stopped already stays so."""
     if member.service_manager is ServiceManager.SYSTEMD or await is_active(shell, member):

@@ -71,14 +71,23 @@ async def take_locks(world: World, members: Sequence[Member], *, run_id: str, op
 
 
 async def release_locks(
-    world: World, members: Sequence[Member], *, run_id: str, half_made: bool = False
+    world: World, members: Sequence[Member], *, run_id: str, half_made: bool = False, leave: bool = False
 ) -> None:
     """Give back this run's locks; those of another run stay.
 
     :param half_made: the run is given up after it began to replace data: `check` is to know, because to start such a
         member by hand would replay past its target.
+    :param leave: the cluster is gone; a work directory that is empty goes with its lock.
     """
-    action = "abandon" if half_made else "release"
+    action = "abandon" if half_made else "leave" if leave else "release"
     await asyncio.gather(
         *(_ask(world, member, _lock_command(member, action, run_id, {})) for member in members)
+    )
+
+
+async def release_what_was_taken(world: World, members: Sequence[Member], *, run_id: str) -> None:
+    """Give back whichever locks this run holds; members that do not answer are passed over."""
+    await asyncio.gather(
+        *(_ask(world, member, _lock_command(member, "release", run_id, {})) for member in members),
+        return_exceptions=True,
     )

@@ -14,7 +14,7 @@ from pgdolly.engine.home import runs_directory
 from pgdolly.engine.journal import Journal
 from pgdolly.engine.plan import Plan
 from pgdolly.engine.record import RunRecord
-from pgdolly.operations.locking import release_locks, take_locks
+from pgdolly.operations.locking import release_locks, release_what_was_taken, take_locks
 from pgdolly.steps.registry import STEPS
 from pgdolly.steps.world import World
 
@@ -53,6 +53,8 @@ async def carry_out(
         try:
             await take_locks(world, members, run_id=journal.run_id, operation=plan.operation)
         except PgdollyError:
+            # A member that could not be locked must not leave the others locked by a run that nobody can take up.
+            await release_what_was_taken(world, members, run_id=journal.run_id)
             journal.end("abandoned")
             raise
         await _run_part(journal, 1, plan, world, members, guarded, blueprint, pauses)
@@ -128,4 +130,5 @@ async def _execute_part(
     if pauses:
         journal.end("paused")
     else:
-        await release_locks(world, members, run_id=journal.run_id)
+        gone = journal.run.operation == "drop"
+        await release_locks(world, members, run_id=journal.run_id, leave=gone)

@@ -31,24 +31,7 @@ class StopMember:
         return "stop Patroni and PostgreSQL"
 
     def commands(self) -> tuple[Command, ...]:
-        return (
-            services.stop_command(self.instance.member),
-            self._stop_left_over(),
-            postgres.clear_pid_command(self.instance),
-        )
-
-    def _stop_left_over(self) -> Command:
-        script = (
-            'if [ -e "$2/postmaster.pid" ]; then '
-            'pid=$(head -n 1 "$2/postmaster.pid"); '
-            'if [ "$(readlink "/proc/$pid/cwd")" = "$(realpath "$2")" ]; then '
-            '"$1" --pgdata="$2" --mode=fast --timeout=300 stop; fi; fi'
-        )
-        stop = postgres.stop_command(self.instance)
-        return Command(
-            argv=("sh", "-c", script, "stop", stop.argv[0], str(self.instance.data_directory)),
-            summary=f"{stop.shown()}  # if it still runs",
-        )
+        return (services.stop_command(self.instance.member), *stop_server_commands(self.instance))
 
     async def check(self, context: StepContext) -> StepCheck:
         return StepCheck(StepState.PENDING)  # stopping what is stopped does nothing
@@ -56,9 +39,27 @@ class StopMember:
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
         shell = context.world.shell(self.instance.member)
         await services.stop_service(shell, self.instance.member)
-        for command in (self._stop_left_over(), postgres.clear_pid_command(self.instance)):
+        for command in stop_server_commands(self.instance):
             await run_checked(shell, command, timeout_seconds=330, doing="stop PostgreSQL")
         return None
+
+
+def stop_server_commands(instance: Instance) -> tuple[Command, Command]:
+    """Stop the server that works in the data directory, if one does, and take away what a killed one has left."""
+    script = (
+        'if [ -e "$2/postmaster.pid" ]; then '
+        'pid=$(head -n 1 "$2/postmaster.pid"); '
+        'if [ "$(readlink "/proc/$pid/cwd")" = "$(realpath "$2")" ]; then '
+        '"$1" --pgdata="$2" --mode=fast --timeout=300 stop; fi; fi'
+    )
+    stop = postgres.stop_command(instance)
+    return (
+        Command(
+            argv=("sh", "-c", script, "stop", stop.argv[0], str(instance.data_directory)),
+            summary=f"{stop.shown()}  # if it still runs",
+        ),
+        postgres.clear_pid_command(instance),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

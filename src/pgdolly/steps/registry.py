@@ -5,6 +5,7 @@ from __future__ import annotations
 from pgdolly.engine.plan import StepRegistry
 from pgdolly.steps.basebackup import TakeBaseBackup
 from pgdolly.steps.configure import ConfigureMember
+from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StopServer
 from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
 from pgdolly.steps.member import KeepDataDirectory, StopMember
 from pgdolly.steps.passwords import MakePasswords, SetOwnRoles, UseOwnPasswords
@@ -51,4 +52,9 @@ STEPS = StepRegistry(
     EndDelay,
     PromoteStandby,
     KeepSlot,
+    StopServer,
+    RemoveData,
+    RemoveStore,
+    DeleteStanza,
+    RemoveMade,
 )

@@ -1,6 +1,7 @@
 """Take or give back the lock that one run holds on this member.
 
-Takes: work_directory, action (take|release|abandon), run_id, holder (an object to remember). Prints the holder found.
+Takes: work_directory, action (take|release|abandon|leave), run_id, holder (an object to remember). Prints the holder
+found. To leave is to release, and to take the work directory away if it is empty then.
 """
 
 import json
@@ -45,15 +46,20 @@ def main(arguments):
     except FileNotFoundError:
         holder = None
     ours = holder is not None and holder["run_id"] == arguments["run_id"]
-    if arguments["action"] in ("abandon", "release") and ours:
+    if arguments["action"] in ("abandon", "release", "leave") and ours:
         give_up(arguments["work_directory"], "repository.conf")  # it holds the source's secrets
         give_up(arguments["work_directory"], "passwords.json")
     if arguments["action"] == "abandon" and ours:
         os.replace(path, os.path.join(arguments["work_directory"], "run.abandoned"))
-    if arguments["action"] == "release" and ours:
+    if arguments["action"] in ("release", "leave") and ours:
         forget_older_runs(arguments["work_directory"], arguments["run_id"])
         give_up(arguments["work_directory"], "run.abandoned")
         os.unlink(path)
+    if arguments["action"] == "leave":
+        try:
+            os.rmdir(arguments["work_directory"])  # the cluster is gone: nothing is kept here any more
+        except OSError:
+            pass
     print(json.dumps({"holder": holder}))
 
 

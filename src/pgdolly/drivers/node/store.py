@@ -1,10 +1,13 @@
 """Make a cluster's entries in its store (etcd, Consul, …) those of a cluster whose life begins now.
 
-Takes: patroni_config, action (look|fence|reset|found), standby_cluster and system_identifier (found). Goes through
-Patroni's own library and configuration on this node, so that any store works with the node's own credentials. The
-dynamic configuration stays: wiping it would fall back to `bootstrap.dcs` and lose every `patronictl edit-config`. If
-the store has none, Patroni falls back to that anyway, as its copy beside the data is gone; a `standby_cluster` in there
-would make it stream on from its former source, so the rest of it is written into the store.
+Takes: patroni_config, action (look|fence|reset|found|remove); for found: standby_cluster and system_identifier; for
+remove: members, who may be registered, by name.
+
+Goes through Patroni's own library and configuration on this node, so that any store works with the node's credentials.
+Where the cluster lives on, its dynamic configuration stays: wiping it would fall back to `bootstrap.dcs` and lose every
+`patronictl edit-config`. If the store has none, Patroni falls back to that anyway, as its copy beside the data is gone;
+a `standby_cluster` in there would make it stream on from its former source, so the rest of it is written into the
+store. Only `remove` takes all.
 """
 
 import json
@@ -28,7 +31,14 @@ def main(arguments):
         "leader": cluster.leader.name if cluster.leader and cluster.leader.name else None,
         "paused": bool(data and data.get("pause")),
         "standby_cluster": bool(data and data.get("standby_cluster")),
+        "standby_of": {
+            key: (data or {}).get("standby_cluster", {}).get(key)
+            for key in ("host", "port", "primary_slot_name")
+        }
+        if data and data.get("standby_cluster")
+        else None,
         "configuration": data is not None,
+        "empty": cluster.is_empty(),
         "members": {
             member.name: urllib.parse.urlsplit(member.conn_url or "").hostname for member in cluster.members
         },
@@ -67,6 +77,12 @@ def main(arguments):
             data.pop("pause", None)
             data.pop("standby_cluster", None)
             dcs.set_config_value(json.dumps(data, separators=(",", ":")))
+    if arguments["action"] == "remove" and not cluster.is_empty():
+        others = sorted(set(done["members"]) - set(arguments["members"]))
+        if others:
+            sys.exit(f"{', '.join(others)} is registered in the store, too; nothing was removed from it")
+        if dcs.delete_cluster() is False:
+            sys.exit("the store refused to remove the cluster's entries")
     print(json.dumps(done))
 
 

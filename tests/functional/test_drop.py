@@ -1,0 +1,141 @@
+"""`pgdolly drop`: what is refused, without a trace, while the cluster is needed or cannot be removed whole."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from member import TARGET, Member
+from result import Result
+from waiting import wait_until
+from world import World
+
+pytestmark = pytest.mark.usefixtures("whole_target")
+
+INVALID, REFUSED, UNREACHABLE = 2, 3, 5
+
+
+def refused(world: World, *options: str, status: int = REFUSED) -> Result:
+    """Demand that the target is not dropped, and that nothing is touched."""
+    with world.nothing_changes():
+        result = world.pgdolly("drop", TARGET, *options, "--with-backups", "--yes", status=status)
+    assert "nothing was changed" in result.stderr, result
+    return result
+
+
+@contextlib.contextmanager
+def receiver(world: World, member: Member, name: str) -> Iterator[None]:
+    """A pg_receivewal on a member's node, which is no member of the cluster."""
+    directory = member.on_node(member.directory / name)
+    sockets = (member.data_directory / "postmaster.pid").read_text().splitlines()[4]
+    program = member.bin_directory / "pg_receivewal"
+    script = (
+        'mkdir "$1" && cd "$1" && { '
+        f'PGAPPNAME={name} "{program}" -D "$1" -h "{sockets}" -p {member.port} -U postgres >log 2>&1 </dev/null & '
+        "echo $!; }"
+    )
+    process = world.as_dbsu(member, "sh", "-c", script, "receive", str(directory)).strip()
+    try:
+        wait_until(
+            lambda: world.psql(
+                member,
+                f"SELECT 1 FROM pg_stat_replication WHERE application_name = '{name}' AND state = 'streaming'",
+            ),
+            30,
+            f"{name} to stream from {member.name}",
+        )
+        yield
+    finally:
+        world.as_dbsu(member, "kill", process)
+        wait_until(
+            lambda: (
+                not world.psql(member, f"SELECT 1 FROM pg_stat_replication WHERE application_name = '{name}'")
+            ),
+            30,
+            f"{name} to end",
+        )
+        world.as_dbsu(member, "rm", "-r", str(directory))
+
+
+@pytest.mark.parametrize("leads", [True, False], ids=["from the leader", "from a replica"])
+def test_somebody_who_receives_is_named(world: World, leads: bool) -> None:
+    leader = world.leader(TARGET)
+    member = next(each for each in world.members(TARGET) if (each == leader) is leads)
+    with receiver(world, member, "the_auditors"):
+        result = refused(world)
+    assert "the_auditors" in result.stderr and f"from {member.name}" in result.stderr, result
+
+
+def test_a_slot_that_is_no_members_is_named(world: World) -> None:
+    leader = world.leader(TARGET)
+    # A temporary one: Patroni drops others that it does not know, sooner or later.
+    with world.connection(leader) as connection:
+        connection.execute("SELECT pg_create_physical_replication_slot('for_the_auditors', true, true)")
+        result = refused(world)
+    assert "replication slot for_the_auditors" in result.stderr and leader.name in result.stderr, result
+
+
+def test_a_member_that_cannot_be_reached_is_named(world: World, tmp_path: Path) -> None:
+    """It would come up again one day, with its old data."""
+    tree = copy.deepcopy(world.tree)
+    member = world.member("pg-test-3")
+    tree["all"]["children"][TARGET]["hosts"][member.address]["pg_dbsu"] = "nobody-lives-here"
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text(yaml.safe_dump(tree))
+    result = refused(world, "--inventory", str(inventory), status=UNREACHABLE)
+    assert "pg-test-3" in result.stderr and "nobody-lives-here" in result.stderr, result
+    assert f"take {member.address} out of the inventory" in result.stderr, result
+
+
+def test_a_run_that_holds_a_member_is_named(world: World) -> None:
+    member = world.member("pg-test-2")
+    work, run = str(member.on_node(member.work_directory)), "20251227-175000-pg-test-7f3a"
+    holder = json.dumps({"run_id": run, "controller": "bastion", "operation": "clone"})
+    script = 'mkdir -p "$1" && printf %s "$2" >"$1/run.lock"'
+    world.as_dbsu(member, "sh", "-c", script, "lock", work, holder)
+    try:
+        result = refused(world)
+    finally:
+        world.as_dbsu(member, "rm", f"{work}/run.lock")
+    assert f"pgdolly resume {run} --abandon" in result.stderr and "clone" in result.stderr, result
+
+
+def test_a_data_directory_that_is_none(world: World, tmp_path: Path) -> None:
+    """The inventory is wrong about where a member keeps its data; Patroni's configuration is not there to say so."""
+    tree = copy.deepcopy(world.tree)
+    member = world.member("pg-test-3")
+    host = tree["all"]["children"][TARGET]["hosts"][member.address]
+    host["pg_data"] = str(member.on_node(member.directory))
+    host["pgdolly_patroni_config"] = str(member.on_node(member.directory / "nowhere.yml"))
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text(yaml.safe_dump(tree))
+    result = refused(world, "--inventory", str(inventory))
+    assert "pg-test-3" in result.stderr and "holds no PG_VERSION" in result.stderr, result
+
+
+def test_nobody_who_says_yes(world: World) -> None:
+    with world.nothing_changes():
+        result = world.pgdolly("drop", TARGET, status=INVALID)
+    assert "--yes" in result.stderr and "nothing was changed" in result.stderr, result
+
+
+def test_a_look_at_the_plan(world: World) -> None:
+    with world.nothing_changes():
+        kept = world.pgdolly("drop", TARGET, "--check")
+        lost = world.pgdolly("drop", TARGET, "--with-backups", "--check", "--output=json")
+    assert "its backups stay: stanza pg-test" in kept.stdout, kept
+    for member in world.members(TARGET):
+        assert str(member.on_node(member.data_directory)) in kept.stdout, kept
+    kinds = {
+        step["kind"]
+        for stage in json.loads(lost.stdout)["stages"]
+        for lane in stage["lanes"]
+        for step in lane["steps"]
+    }
+    # Its files were made by whoever made the world.
+    assert kinds == {"stop_member", "remove_data", "remove_store", "delete_stanza"}
