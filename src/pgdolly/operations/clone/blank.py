@@ -98,8 +98,8 @@ async def look_at_blank(
     needed = sorted({*patroni_yml.named_files(patroni)}, key=str)
     seen = await look_at_paths(shell, member, [*texts, *([unit[0]] if unit else []), *needed])
     _refuse_files(member, seen, texts, needed)
-    if unit is not None and found["systemd"]["known"] and not _marked(seen[unit[0]]):
-        unit = None  # the node has one of its own
+    if unit is not None and seen[unit[0]].exists and not _marked(seen[unit[0]]):
+        unit = None  # the administrator's; one that came with a package names another configuration, and is overridden
     drafts = [
         Draft(
             to=DraftPath(path=path, about=about, owner=member.dbsu, as_root=not seen[path].writable),
