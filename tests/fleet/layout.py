@@ -42,7 +42,8 @@ OBJECTS_PATH = "/pgbackrest/${pg_cluster}"
 class NodePlan:
     """One node.
 
-    :param is_empty: it has the packages and no cluster: somebody will make one on it.
+    :param is_empty: it has packages, directories and commands, but no data and no configuration: somebody will make
+        a cluster on it.
     """
 
     name: str

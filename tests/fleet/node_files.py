@@ -36,13 +36,6 @@ def write(place: Place, plan: Plan, node: NodePlan, authority: str | None) -> No
         (pg / name).mkdir(exist_ok=True)
         os.chown(pg / name, *dbsu)
     pg.chmod(0o755)
-    if node.is_empty:
-        return
-    _put(root, "etc/systemd/system/patroni.service", patroni_files.UNIT)
-    patroni = patroni_files.patroni(node, plan.postgres)
-    _put(root, patroni_files.CONFIGURATION, patroni, owner=dbsu, mode=0o600)
-    pgbackrest = backup_files.pgbackrest(plan, node.cluster)
-    _put(root, backup_files.CONFIGURATION, pgbackrest, owner=dbsu, mode=0o640)
     # Pigsty's postgres writes in there, too.
     os.chown((root / backup_files.CONFIGURATION.lstrip("/")).parent, *dbsu)
     for name, text in (
@@ -54,6 +47,13 @@ def write(place: Place, plan: Plan, node: NodePlan, authority: str | None) -> No
         link = root / "usr/local/bin" / name
         link.unlink(missing_ok=True)
         link.symlink_to(f"/pg/bin/{name}")
+    if node.is_empty:
+        return
+    _put(root, "etc/systemd/system/patroni.service", patroni_files.UNIT)
+    patroni = patroni_files.patroni(node, plan.postgres)
+    _put(root, patroni_files.CONFIGURATION, patroni, owner=dbsu, mode=0o600)
+    pgbackrest = backup_files.pgbackrest(plan, node.cluster)
+    _put(root, backup_files.CONFIGURATION, pgbackrest, owner=dbsu, mode=0o640)
 
 
 def profile(postgres: int) -> str:

@@ -71,11 +71,15 @@ def test_the_store_outlives_a_cut_controller_and_a_dead_node(fleet: Fleet) -> No
         fleet.boot("pg-meta2-1")
 
 
-def test_the_empty_node_has_the_packages_and_no_cluster(fleet: Fleet) -> None:
+def test_the_empty_node_is_prepared_and_has_no_cluster(fleet: Fleet) -> None:
     run(
         fleet,
         "pg-meta2-1",
-        "pgbackrest version && patroni --version && initdb --version && test ! -e /pg/data",
+        "set -e; pgbackrest version; patroni --version; initdb --version; command -v pb pg-backup;"
+        "for each in /pg /pg/spool /pg/log/postgres /pg/log/pgbackrest /etc/pgbackrest; do test -O $each; done;"
+        "for each in /pg/data /etc/patroni/patroni.yml /etc/pgbackrest/pgbackrest.conf /etc/pgbackrest.conf"
+        " /etc/systemd/system/patroni.service; do test ! -e $each; done;"
+        "test $(systemctl is-enabled patroni) = disabled",
     )
     assert "pg-meta2:" in fleet.inventory.read_text()
     assert "pg-meta2" not in fleet.plan.clusters

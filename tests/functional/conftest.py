@@ -74,7 +74,7 @@ def made_here(name: str, kind: Callable[[Path], World], up: pytest.Stash) -> Ite
 
 @pytest.fixture(scope="session")
 def world(pytestconfig: pytest.Config) -> Iterator[World]:
-    """Two clusters, a store and a repository."""
+    """Two clusters, empty nodes for a third one, a store and a repository."""
     if pytestconfig.getoption("--fleet"):
         place = replace(Place.of_environment(), name=FLEET)
         postgres = pytestconfig.getoption("--postgres")

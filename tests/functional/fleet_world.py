@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import psycopg
-from member import SOURCE, TARGET, Member
+from member import CLONE, SOURCE, TARGET, Member
 from result import Result
 from servers import COMMAND_SECONDS
 from world import World
@@ -32,7 +32,7 @@ class FleetWorld(World):
         super().__init__(home)
         self.place = place
         # The tests count backups that would have expired otherwise.
-        self.fleet = Fleet(place, Plan(postgres=postgres, full_backups=10))
+        self.fleet = Fleet(place, Plan(postgres=postgres, full_backups=10, extra=(CLONE,)))
         self.controller_prefix = tuple(self.fleet.controller_prefix)
         self.environment["PGDOLLY_INVENTORY"] = str(self.inventory)
         # One thread lives in the controller's network.
@@ -79,7 +79,7 @@ class FleetWorld(World):
 
     def find_members(self) -> Iterator[Member]:
         for node in self.fleet.nodes.values():
-            assert node.cluster in (SOURCE, TARGET)
+            assert node.cluster in (SOURCE, TARGET, CLONE)
             yield Member(
                 name=node.name,
                 cluster=node.cluster,

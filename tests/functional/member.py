@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 SOURCE, TARGET = "pg-meta", "pg-test"
+# On empty nodes until a test makes it: three of a sandbox's, one of a fleet's.
+CLONE = "pg-meta2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from member import SOURCE, TARGET, Member
+from member import CLONE, SOURCE, TARGET, Member
 from result import Result
 from servers import COMMAND_SECONDS
 from world import World
@@ -29,7 +29,9 @@ class SandboxWorld(World):
         self.network = network
 
     def bring_up(self) -> None:
-        self.pgdolly("sandbox", "up", "--network", self.network, deadline_seconds=UP_SECONDS)
+        self.pgdolly(
+            *("sandbox", "up", "--network", self.network, "--with", f"{CLONE}:3"), deadline_seconds=UP_SECONDS
+        )
 
     def take_away(self) -> None:
         self.pgdolly("sandbox", "down", "--purge", deadline_seconds=UP_SECONDS)
@@ -72,7 +74,7 @@ class SandboxWorld(World):
         }
 
     def find_members(self) -> Iterator[Member]:
-        for cluster in (SOURCE, TARGET):
+        for cluster in (SOURCE, TARGET, CLONE):
             for address, host in self.tree["all"]["children"][cluster]["hosts"].items():
                 yield Member(
                     name=f"{cluster}-{host['pg_seq']}",

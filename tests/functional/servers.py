@@ -21,7 +21,7 @@ from typing import Any
 import psycopg
 import yaml
 from controller import Controller
-from member import TARGET, Member
+from member import SOURCE, TARGET, Member
 from result import Result
 from waiting import wait_until
 
@@ -35,7 +35,7 @@ Rows = Mapping[str, tuple[int, str]]
 
 
 class Servers(ABC):
-    """Two clusters, a store and a repository, and pgdolly's command line with its home.
+    """Two clusters, empty nodes for a third one, a store and a repository, and pgdolly's command line with its home.
 
     :param home: pgdolly's, on this machine.
     """
@@ -171,11 +171,16 @@ class Servers(ABC):
 
     @cached_property
     def all_members(self) -> tuple[Member, ...]:
+        """The members of the two clusters that every test finds, in the inventory's order."""
+        return tuple(member for member in self._planned_members if member.cluster in (SOURCE, TARGET))
+
+    @cached_property
+    def _planned_members(self) -> tuple[Member, ...]:
         return tuple(self.find_members())
 
     @abstractmethod
     def find_members(self) -> Iterator[Member]:
-        """The members of both clusters, in the inventory's order."""
+        """All members that the inventory names, in its order; those of the clone are there only once it is made."""
 
     @abstractmethod
     def sockets(self, member: Member) -> Path:
@@ -195,10 +200,10 @@ class Servers(ABC):
                 return json.loads(error.read() or b"null")
 
     def members(self, cluster: str) -> tuple[Member, ...]:
-        return tuple(member for member in self.all_members if member.cluster == cluster)
+        return tuple(member for member in self._planned_members if member.cluster == cluster)
 
     def member(self, name: str) -> Member:
-        return next(member for member in self.all_members if member.name == name)
+        return next(member for member in self._planned_members if member.name == name)
 
     def leader(self, cluster: str) -> Member:
         return self.member(self.view(cluster)["leader"])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from member import SOURCE, TARGET, Member
+from member import CLONE, SOURCE, TARGET, Member
 from scenario import Scenario
 from waiting import wait_until
 from world import World
@@ -425,7 +425,7 @@ def test_status(world: World, leader: Member) -> None:
     result = world.pgdolly("status", "--output=json")
     took = time.monotonic() - began
     found = {each["cluster"]: each for each in json.loads(result.stdout)["clusters"]}
-    assert set(found) == {SOURCE, TARGET}
+    assert set(found) == {SOURCE, TARGET, CLONE}
     view = world.view(TARGET)["members"]
     for each in found[TARGET]["members"]:
         assert (each["role"], each["state"], each["timeline"]) == view[each["name"]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import configparser
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,12 @@ import yaml
 
 from pgdolly.domain.errors import InvalidInput
 from pgdolly.sandbox import render
+from pgdolly.sandbox.added import occupied, with_added
 from pgdolly.sandbox.layout import World, checked_directory, checked_network, default_directory
 from pgdolly.sandbox.members import missing_members, no_leader, parse_cluster
+from pgdolly.sandbox.record import Record, read_record, write_record
+from pgdolly.sandbox.status import SandboxStatus
+from pgdolly.sandbox.supervise import ProgramState
 
 PASSWORDS = render.Passwords(superuser="one", replication="two", rewind="three")
 
@@ -226,3 +232,133 @@ def test_lag_that_patroni_cannot_tell_is_unknown() -> None:
     view = parse_cluster(cluster_document(lag="unknown") | {"pause": True})
     assert [member.lag_bytes for member in view.members] == [None, None]
     assert view.is_paused
+
+
+DIRECTORY = Path("/var/lib/pgdolly/sandbox")
+
+
+def world_with(added: Mapping[str, int], directory: str = str(DIRECTORY)) -> World:
+    return replace(world(directory), added=added)
+
+
+def test_added_nodes_take_the_next_addresses_in_the_order_in_which_they_came() -> None:
+    first = with_added({}, ["pg-meta2"], DIRECTORY)
+    later = with_added(first, ["pg-dev:2", "pg-meta2"], DIRECTORY)
+    assert list(later.items()) == [("pg-meta2", 1), ("pg-dev", 2)]
+    nodes = world_with(later).nodes
+    assert nodes[:4] == world().nodes
+    assert [(node.name, node.address, node.role) for node in nodes[4:]] == [
+        ("pg-meta2-1", "127.10.10.14", "primary"),
+        ("pg-dev-1", "127.10.10.15", "primary"),
+        ("pg-dev-2", "127.10.10.16", "replica"),
+    ]
+
+
+def test_added_cluster_stays_as_it_is_if_no_number_is_said() -> None:
+    assert with_added({"pg-meta2": 3}, ["pg-meta2", "pg-meta2:3"], DIRECTORY) == {"pg-meta2": 3}
+    with pytest.raises(InvalidInput, match="has 3 members in this sandbox, not 1"):
+        with_added({"pg-meta2": 3}, ["pg-meta2:1"], DIRECTORY)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        *((name, "every sandbox") for name in ("pg-meta", "pg-test:2")),
+        *(
+            (name, "cannot be a cluster's name")
+            for name in ("", ":2", "etcd", "all", "Pg", "1a", "a_b", "a-", "a b")
+        ),
+        *((name, "1 to 5 members") for name in ("a:", "a:0", "a:6", "a:12", "a:x", "a:1:1")),
+        ("a" * 90, "too long a name"),
+    ],
+)
+def test_cluster_that_cannot_be_added_is_refused(asked: str, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said) as raised:
+        with_added({}, [asked], DIRECTORY)
+    assert raised.value.where == "--with"
+
+
+def test_addresses_end_with_the_network() -> None:
+    full = with_added({}, [f"c{number}:5" for number in range(48)], DIRECTORY)
+    assert world_with(full).nodes[-1].address == "127.10.10.253"
+    assert with_added(full, ["last"], DIRECTORY)["last"] == 1
+    with pytest.raises(InvalidInput, match="no address left for last:2"):
+        with_added(full, ["last:2"], DIRECTORY)
+
+
+def test_added_nodes_sockets_fit_into_their_paths() -> None:
+    name = "a" * 40
+    fits = "/" + "d" * (107 - 1 - len(f"/{name}-5/run/.s.PGSQL.5432.lock"))
+    [node, *_] = world_with(with_added({}, [f"{name}:5"], Path(fits)), fits).members(name)
+    assert len(str(node.socket_directory / ".s.PGSQL.5432.lock")) == 107
+    with pytest.raises(InvalidInput, match="too long a name"):
+        with_added({}, [name], Path(fits + "d"))
+
+
+def test_added_nodes_have_programs_directories_and_hosts_like_all_others() -> None:
+    one = world_with({"pg-meta2": 2})
+    programs = [
+        section for section in ini(render.supervisor_config(one)).sections() if section.startswith("program:")
+    ]
+    assert programs[-2:] == ["program:pg-meta2-1", "program:pg-meta2-2"]
+    assert ini(render.supervisor_config(one))["program:pg-meta2-2"]["autostart"] == "false"
+    groups = yaml.safe_load(render.inventory(one))["all"]["children"]
+    assert groups["pg-meta2"]["vars"] == {"pg_cluster": "pg-meta2"}
+    roles = {address: host["pg_role"] for address, host in groups["pg-meta2"]["hosts"].items()}
+    assert roles == {"127.10.10.14": "primary", "127.10.10.15": "replica"}
+    for host in groups["pg-meta2"]["hosts"].values():
+        assert host.keys() == groups["pg-test"]["hosts"]["127.10.10.12"].keys()
+    for node in one.members("pg-meta2"):
+        made = {path for path in render.directories(one) if node.directory in (path, *path.parents)}
+        own = {node.socket_directory, node.log_directory, node.spool_directory, node.lock_directory}
+        assert made == {node.directory, *own}
+        assert "stanza=pg-meta2\n" in render.wrappers(one, node)["pb"]
+
+
+def test_added_clusters_are_remembered_and_older_records_have_none(tmp_path: Path) -> None:
+    record = Record.of(world_with({"pg-meta2": 1, "pg-dev": 2}), complete=True)
+    write_record(tmp_path / "new.json", record)
+    assert read_record(tmp_path / "new.json") == record
+    (tmp_path / "old.json").write_text(
+        '{"home": "/h", "directory": "/d", "network": "127.10.10", "user": "postgres", "pg_version": 15}'
+    )
+    old = read_record(tmp_path / "old.json")
+    assert old is not None and old.added == {}
+
+
+def test_patroni_runs_on_an_added_node_only_once_it_has_configuration_and_data(tmp_path: Path) -> None:
+    """With its configuration and no data it would make a cluster of its own there."""
+    one = world_with({"pg-meta2": 2}, str(tmp_path))
+    first, second = one.members("pg-meta2")
+    assert occupied(one, "pg-test") == one.members("pg-test")
+    for node in (first, second):
+        (node.data_directory / "global").mkdir(parents=True)
+    first.patroni_config.touch()
+    (second.data_directory / "global/pg_control").touch()
+    assert occupied(one, "pg-meta2") == ()
+    (first.data_directory / "global/pg_control").touch()
+    assert occupied(one, "pg-meta2") == (first,)
+
+
+def test_sandbox_with_empty_nodes_is_up() -> None:
+    programs = (ProgramState("etcd", "RUNNING", 1, 1), ProgramState("pg-meta2-1", "STOPPED", None, 0))
+    seen = SandboxStatus(programs=programs, clusters={}, missing={}, empty={"pg-meta2": ("pg-meta2-1",)})
+    assert seen.is_up
+    assert not replace(seen, empty={}).is_up
+
+
+@pytest.mark.parametrize(
+    ("role", "state", "lack"),
+    [
+        ("standby_leader", "streaming", None),
+        ("standby_leader", "in archive recovery", None),
+        ("standby_leader", "starting", "pg-test-1 is starting"),
+        ("leader", "in archive recovery", "pg-test-1 is in archive recovery"),
+    ],
+)
+def test_leader_of_a_standby_cluster_may_follow_by_the_archive(
+    role: str, state: str, lack: str | None
+) -> None:
+    document = cluster_document()
+    document["members"][0] |= {"role": role, "state": state}
+    assert no_leader(parse_cluster(document)) == lack

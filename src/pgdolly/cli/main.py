@@ -14,6 +14,8 @@ import click
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "window": ("window", "window", "What can be restored: backups, WAL, timelines, gaps."),
     "reset": ("reset", "reset", "Point-in-time recovery, in place or to another cluster's state."),
+    "clone": ("clone", "clone", "A new cluster on fresh nodes: a standby cluster, or from the backups."),
+    "promote": ("promote", "promote", "Make a standby cluster one of its own."),
     "cleanup": ("cleanup", "cleanup", "Give a restored cluster a working backup history of its own."),
     "drop": ("drop", "drop", "Remove a cluster that is needed no more, or a clone that failed."),
     "check": ("check", "check", "Say whether a cluster's backups work, and name the cure if not."),

@@ -18,7 +18,8 @@ def sandbox() -> None:
     """The four-node sandbox on this machine.
 
     pg-meta has one member and pg-test three, with real Patroni, PostgreSQL, etcd and pgBackRest on loopback
-    addresses. Its inventory is $PGDOLLY_HOME/sandbox/pigsty.yml (~/.pgdolly by default).
+    addresses; empty nodes for further clusters can be added. Its inventory is
+    $PGDOLLY_HOME/sandbox/pigsty.yml (~/.pgdolly by default).
     """
 
 
@@ -32,12 +33,19 @@ def sandbox() -> None:
 @click.option(
     "--pg-version", type=int, metavar="MAJOR", help="PostgreSQL's major version.  [default: the newest]"
 )
-def up(network: str | None, directory: Path | None, pg_version: int | None) -> None:
+@click.option(
+    "--with",
+    "added",
+    multiple=True,
+    metavar="NAME[:MEMBERS]",
+    help="Add empty nodes for a cluster that is yet to be made; may be repeated.  [default: 1 member]",
+)
+def up(network: str | None, directory: Path | None, pg_version: int | None, added: tuple[str, ...]) -> None:
     """Bring the sandbox up: make it, finish it or start it, whichever it needs."""
     from pgdolly.sandbox.build import bring_up
 
     with _interruptible():
-        world = bring_up(click.echo, network=network, directory=directory, pg_version=pg_version)
+        world = bring_up(click.echo, network=network, directory=directory, pg_version=pg_version, added=added)
     click.echo(f"inventory: {world.inventory}")
     click.echo("next:      pgdolly sandbox shell pg-test-1")
 
@@ -139,6 +147,8 @@ def as_table(seen: SandboxStatus) -> Iterator[str]:
             timeline = member.timeline or ""
             lag = "" if member.lag_bytes is None else f"{member.lag_bytes} bytes"
             yield f"{member.name:<12}{member.role:<16}{member.state:<12}{timeline:>8}  {lag}".rstrip()
+        for name in seen.empty.get(cluster, ()):
+            yield f"{name:<12}{'-':<16}empty"
         if view.is_paused:
             yield "  paused"
         if cluster in seen.missing:

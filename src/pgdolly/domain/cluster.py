@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from pgdolly.domain.errors import InvalidInput
 from pgdolly.domain.repository import RepositorySettings, UnusableRepository
+from pgdolly.domain.secret import Secret
 
 
 class ServiceManager(StrEnum):
@@ -67,13 +68,16 @@ class Member:
 class Cluster:
     """A Patroni cluster: its members in the order of `pg_seq`.
 
-    `named_repository` is what the inventory says of its repository; ask :attr:`repository` for it.
+    `named_repository` and `named_passwords` are what the inventory says; ask :attr:`repository` and
+    :attr:`passwords` for it. `upstream` and `delay` make a standby cluster of one that is going to be cloned.
     """
 
     name: str
     members: tuple[Member, ...]
     version: int | None = None
     upstream: str | None = None
+    delay: str | None = None
+    named_passwords: tuple[tuple[str, Secret | str], ...] = ()
     named_repository: RepositorySettings | UnusableRepository | None = None
     parameters: dict[str, object] = field(default_factory=dict, compare=False, hash=False)
 
@@ -91,6 +95,17 @@ class Cluster:
                 next_command=self.named_repository.next_command,
             )
         return self.named_repository
+
+    @property
+    def passwords(self) -> dict[str, Secret]:
+        """The passwords that the inventory gives to Patroni's roles, by Patroni's names of these.
+
+        :raises InvalidInput: if one cannot be used: a template that nobody filled in, say.
+        """
+        for _, found in self.named_passwords:
+            if isinstance(found, str):
+                raise InvalidInput(found, where=self.name, untouched="nothing was changed")
+        return {role: found for role, found in self.named_passwords if isinstance(found, Secret)}
 
     def member(self, name: str) -> Member:
         """:raises KeyError: if the cluster has no such member."""

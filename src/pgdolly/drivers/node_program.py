@@ -57,6 +57,13 @@ def node_program(
     )
 
 
+def node_job(member: Member, name: str, arguments: dict[str, Any], summary: str) -> Command:
+    """The same as a command for a detached job, which has no standard input: the program is an argument."""
+    source, given = program_source(name), json.dumps(arguments, default=str)
+    launch = _LAUNCH.replace('- "$2"', '-c "$3" "$2"')
+    return Command(argv=("sh", "-c", launch, name, member.patroni, given, source), summary=summary)
+
+
 async def run_node_program(
     shell: Shell, command: Command, *, timeout_seconds: float = 60.0
 ) -> dict[str, Any]:

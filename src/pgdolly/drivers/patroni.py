@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pgdolly.domain.cluster import Member
 from pgdolly.domain.command import Command
+from pgdolly.domain.errors import CommandFailed
 from pgdolly.drivers.node_program import node_program, run_node_program
 from pgdolly.transport.shell import Shell
 
@@ -69,12 +70,19 @@ def parse_cluster_view(answer: dict[str, Any]) -> ClusterView:
     )
 
 
-def rest_command(member: Member, method: Literal["GET", "POST"], path: str, summary: str) -> Command:
+def rest_command(
+    member: Member,
+    method: Literal["GET", "POST", "PATCH"],
+    path: str,
+    summary: str,
+    *,
+    body: dict[str, Any] | None = None,
+) -> Command:
     """Ask this member's own Patroni, from its node and with its own configuration's credentials."""
     return node_program(
         member,
         "rest",
-        {"patroni_config": member.patroni_config, "method": method, "path": path},
+        {"patroni_config": member.patroni_config, "method": method, "path": path, "body": body},
         summary,
     )
 
@@ -92,6 +100,48 @@ def restart_command(member: Member) -> Command:
     """Restart this member's PostgreSQL through Patroni, which keeps its settings and its role."""
     return rest_command(
         member, "POST", "/restart", f"patronictl restart {member.cluster} {member.name} --force"
+    )
+
+
+async def read_configuration(shell: Shell, member: Member) -> dict[str, Any]:
+    """The cluster's configuration, as `patronictl show-config` shows it.
+
+    :raises CommandFailed: if this member's Patroni does not answer.
+    """
+    command = rest_command(
+        member, "GET", "/config", f"ask Patroni on {member.name} for the cluster's configuration"
+    )
+    answer = await run_node_program(shell, command)
+    if answer["status"] != 200 or not isinstance(answer["body"], dict):
+        raise CommandFailed(
+            f"Patroni does not tell the cluster's configuration: {answer['body']}",
+            where=member.name,
+            next_command=f"pgdolly status {member.cluster}",
+        )
+    return dict(answer["body"])
+
+
+def edit_configuration_command(member: Member, changes: dict[str, Any], summary: str) -> Command:
+    """Change the cluster's configuration as `patronictl edit-config` does; None removes a key."""
+    return rest_command(member, "PATCH", "/config", summary, body=changes)
+
+
+async def edit_configuration(shell: Shell, member: Member, command: Command) -> None:
+    """Run an `edit_configuration_command`.
+
+    :raises CommandFailed: if Patroni refused it.
+    """
+    answer = await run_node_program(shell, command)
+    if answer["status"] != 200:
+        raise CommandFailed(
+            f"Patroni refused a change of the cluster's configuration: {answer['body']}", where=member.name
+        )
+
+
+def reload_command(member: Member) -> Command:
+    """Let this member's Patroni read its file again."""
+    return rest_command(
+        member, "POST", "/reload", f"patronictl reload {member.cluster} {member.name} --force"
     )
 
 
@@ -152,6 +202,18 @@ def reset_store_command(member: Member) -> Command:
     )
 
 
+def found_store_command(member: Member, standby_cluster: dict[str, Any], system_identifier: int) -> Command:
+    """Begin the cluster's entries: a standby cluster of data that is on its members already."""
+    return _store_command(
+        member,
+        "found",
+        f"write the configuration of {member.cluster}, with standby_cluster {standby_cluster}, and its initialize "
+        "into Patroni's store",
+        standby_cluster=standby_cluster,
+        system_identifier=system_identifier,
+    )
+
+
 def remove_store_command(member: Member, scope: str, registered: tuple[str, ...]) -> Command:
     """Remove all that the store holds of a cluster, unless another member than these is registered there."""
     return _store_command(
@@ -163,7 +225,8 @@ def remove_store_command(member: Member, scope: str, registered: tuple[str, ...]
 
 
 def _store_command(
-    member: Member, action: Literal["look", "fence", "reset", "remove"], summary: str, **more: object
+    member: Member, action: Literal["look", "fence", "reset", "found", "remove"], summary: str, **more: Any
 ) -> Command:
-    arguments = {"patroni_config": member.patroni_config, "action": action, **more}
-    return node_program(member, "store", arguments, summary)
+    return node_program(
+        member, "store", {"patroni_config": member.patroni_config, "action": action, **more}, summary
+    )

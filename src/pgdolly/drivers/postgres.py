@@ -14,7 +14,7 @@ from pgdolly.domain.cluster import Member
 from pgdolly.domain.command import Command
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.target import RecoveryTarget
-from pgdolly.drivers.node_program import node_program, run_node_program
+from pgdolly.drivers.node_program import node_job, node_program, run_node_program
 from pgdolly.transport.shell import Shell, run_checked
 
 
@@ -247,6 +247,7 @@ def hand_over_command(
     spool_directory: str | None = None,
     histories: dict[str, str] | None = None,
     cut_at: tuple[WalSegment, LSN] | None = None,
+    standby: bool = False,
 ) -> Command:
     """Free a recovered data directory of the recovery and of the source, so that Patroni can take it."""
     details = ["take the source's and the recovery's settings out of postgresql.auto.conf"]
@@ -263,6 +264,7 @@ def hand_over_command(
         {
             "data_directory": instance.data_directory,
             "archive": archive,
+            "standby": standby,
             "placeholders": placeholders,
             "spool_directories": [
                 *([spool_directory] if spool_directory else []),
@@ -280,6 +282,26 @@ def hand_over_command(
     )
 
 
+def base_backup_command(instance: Instance, host: str, port: str) -> Command:
+    """Copy a running server into the data directory, for a detached job; the copy is a standby.
+
+    :param host, port: one, or several with commas; of several the one that takes writes is copied.
+    """
+    return node_job(
+        instance.member,
+        "base_backup",
+        {
+            "data_directory": instance.data_directory,
+            "bin_directory": instance.bin_directory,
+            "patroni_config": instance.member.patroni_config,
+            "host": host,
+            "port": port,
+        },
+        f"pg_basebackup --host={host} --port={port} --pgdata={instance.data_directory} --wal-method=stream "
+        "--checkpoint=fast",
+    )
+
+
 def set_roles_command(instance: Instance) -> Command:
     """Give the clone's Patroni roles the passwords that the target's Patroni uses; those are never printed."""
     return node_program(
@@ -287,6 +309,20 @@ def set_roles_command(instance: Instance) -> Command:
         "roles",
         {**instance.arguments(), "patroni_config": instance.member.patroni_config},
         f"ALTER ROLE … PASSWORD … for the roles in {instance.member.patroni_config} (through the private socket)",
+    )
+
+
+def set_public_roles_command(instance: Instance, passwords: dict[str, str] | None) -> Command:
+    """The same on the server that Patroni runs, with passwords that are not in its configuration yet.
+
+    :param passwords: by Patroni's names of the roles; None for the plan.
+    """
+    return node_program(
+        instance.member,
+        "roles",
+        {**instance.arguments(), "private_directory": None, "patroni_config": instance.member.patroni_config},
+        f"ALTER ROLE … PASSWORD … for the roles in {instance.member.patroni_config}",
+        secrets=passwords,
     )
 
 

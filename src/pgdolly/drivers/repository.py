@@ -19,8 +19,19 @@ from pgdolly.transport.shell import Shell
 
 # The configuration of a command that takes it from its standard input.
 FROM_STDIN = PurePosixPath("/dev/stdin")
+DEFAULT_CONFIG = PurePosixPath("/etc/pgbackrest/pgbackrest.conf")
 # They say how a repository is kept, not which one it is.
 _KEEPING = ("retention", "bundle", "block", "hardlink", "symlink")
+
+
+def pgbackrest_path(member: Member) -> PurePosixPath:
+    """The member's pgbackrest.conf."""
+    return member.pgbackrest_config or DEFAULT_CONFIG
+
+
+def upstream_path(member: Member) -> PurePosixPath:
+    """The configuration that leads a standby cluster's member to the source's repository."""
+    return pgbackrest_path(member).with_name("pgbackrest-upstream.conf")
 
 
 def repository_file(member: Member) -> PurePosixPath:

@@ -88,6 +88,8 @@ def _cluster(name: str, found: list[tuple[Member, HostParameters, str]], origin:
         members=tuple(member for member, _, _ in found),
         version=next(iter(versions.values()), None),
         upstream=next((p.pg_upstream for p in leading if p.pg_upstream), None),
+        delay=next((p.pg_delay for p in leading if p.pg_delay), None),
+        named_passwords=found[0][1].passwords(),
         named_repository=_repository([(p.repository(), host) for _, p, host in found]),
     )
 

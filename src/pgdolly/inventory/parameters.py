@@ -14,11 +14,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from pgdolly.domain.cluster import Member, Node, ServiceManager
 from pgdolly.domain.errors import InvalidInput
+from pgdolly.domain.secret import Secret
 from pgdolly.inventory.login import login_refusal, with_aliases
+from pgdolly.inventory.passwords import VARIABLES, named_password
 from pgdolly.inventory.repository import NamedRepository, Unfilled, named_repository
 
-# Read for those who need the repository: whatever is wrong with them is said then, and not before.
-LATER = frozenset({"pgbackrest_enabled", "pgbackrest_method", "pgbackrest_repo", "admin_ip"})
+# Read for those who need the repository or passwords: whatever is wrong with them is said then, and not before.
+LATER = frozenset(
+    {"pgbackrest_enabled", "pgbackrest_method", "pgbackrest_repo", "admin_ip", *VARIABLES.values()}
+)
 # Without these a host is no member; all others may be left empty (`pg_upstream:`), as if they were not there.
 _IDENTITY = frozenset({"pg_cluster", "pg_seq"})
 
@@ -40,6 +44,7 @@ class HostParameters(BaseModel):
     pg_seq: int
     pg_role: Literal["primary", "replica", "offline", "standby", "delayed"] = "replica"
     pg_upstream: str | None = None
+    pg_delay: str | None = None
     pg_version: int | None = None
     pg_data: PurePosixPath = PurePosixPath("/pg/data")
     pg_bin_dir: PurePosixPath | None = None
@@ -57,12 +62,23 @@ class HostParameters(BaseModel):
     ansible_ssh_private_key_file: str | None = None
     ansible_ssh_common_args: Annotated[str, AfterValidator(_splittable)] = ""
     ansible_ssh_extra_args: Annotated[str, AfterValidator(_splittable)] = ""
+    pg_dbsu_password: Any = Field(default=None, repr=False)
+    pg_replication_password: Any = Field(default=None, repr=False)
+    pgdolly_rewind_password: Any = Field(default=None, repr=False)
     pgdolly_patroni: str = "patroni"
     pgdolly_patroni_config: PurePosixPath = PurePosixPath("/etc/patroni/patroni.yml")
     pgdolly_pgbackrest_config: PurePosixPath | None = None
     pgdolly_service: str = "patroni"
     pgdolly_service_manager: ServiceManager | None = None  # found on the node
     pgdolly_supervisor_config: PurePosixPath | None = None
+
+    def passwords(self) -> tuple[tuple[str, Secret | str], ...]:
+        """Those that the inventory gives to Patroni's roles, by Patroni's names of these, or why one cannot be used."""
+        return tuple(
+            (role, named_password(variable, value))
+            for role, variable in VARIABLES.items()
+            if (value := getattr(self, variable)) not in (None, "")
+        )
 
     def repository(self) -> NamedRepository:
         """The repository that the inventory names for the host's cluster."""

@@ -7,6 +7,8 @@ from pgdolly.engine.events import Listener
 from pgdolly.engine.record import RunRecord
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations import running
+from pgdolly.operations.clone.run import resume as resume_clone
+from pgdolly.operations.promote.run import resume as resume_promotion
 from pgdolly.operations.request import NOTHING, PitrRequest
 from pgdolly.operations.reset.run import resume as resume_reset
 from pgdolly.operations.site import world_of
@@ -29,6 +31,10 @@ async def take_up_any(
     world = world_of([cluster])
     if run.operation == "reset":
         return await resume_reset(run, fleet, world, emit, further=further)
+    if run.operation == "clone" and further is None:
+        return await resume_clone(run, fleet, emit)
+    if run.operation == "promote" and further is None:
+        return await resume_promotion(run, fleet, emit)
     if further is not None:
         raise Refused(f"run {run.run_id} is a {run.operation}: it has no target", untouched=NOTHING)
     return await running.take_up(run.run_id, world, cluster.members, emit)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pgdolly.domain.errors import CommandFailed, DeadlinePassed, Refused
 from pgdolly.sandbox import files, members, prerequisites, processes, supervise
 from pgdolly.sandbox.account import run_as
+from pgdolly.sandbox.added import occupied
 from pgdolly.sandbox.layout import CLUSTERS, ETCD, SandboxNode, World
 from pgdolly.sandbox.ports import check_free
 from pgdolly.sandbox.record import (
@@ -37,9 +39,11 @@ def bring_up(
     network: str | None = None,
     directory: Path | None = None,
     pg_version: int | None = None,
+    added: Sequence[str] = (),
 ) -> World:
     """Make the home's sandbox run, and return it.
 
+    :param added: clusters to add empty nodes for, each as `NAME` or `NAME:MEMBERS`.
     :raises InvalidInput: if the options contradict each other or an existing sandbox.
     :raises Refused: if this machine cannot hold it; nothing was created then.
     :raises DeadlinePassed: if a server did not come up in time; calling again takes it up from there.
@@ -48,11 +52,11 @@ def bring_up(
     with sole_builder(home):
         remembered = read_record(home_record(home))
         world = prerequisites.find_world(
-            home, remembered, network=network, directory=directory, pg_version=pg_version
+            home, remembered, network=network, directory=directory, pg_version=pg_version, added=added
         )
         complete = remembered is not None and remembered.complete
         states = supervise.program_states(world)
-        if complete and is_up(world, states):
+        if complete and files.is_laid_out(world) and is_up(world, states):
             files.write_inventory(world)
             report("the sandbox is up already")
             return world
@@ -65,19 +69,30 @@ def bring_up(
         with step(report, ETCD, "started"):
             _start_store(world)
         _start_clusters(world, report, complete=complete)
+        for node in world.nodes:
+            if node not in occupied(world, node.cluster):
+                report(f"{node.name}: an empty node at {node.address}")
         write_record(home_record(home), Record.of(world, complete=True))
         return world
 
 
 def is_up(world: World, states: dict[str, ProgramState] | None) -> bool:
-    """Whether every program runs and every cluster is whole."""
-    if states is None or any(name not in states or states[name].state != RUNNING for name in world.programs):
+    """Whether every program runs and every cluster is whole. Empty nodes are laid out, and nothing runs there."""
+    clusters = _clusters_to_run(world)
+    running = {ETCD, *(node.name for nodes in clusters.values() for node in nodes)}
+    if states is None or any(
+        name not in states or (name in running and states[name].state != RUNNING) for name in world.programs
+    ):
         return False
-    return all(_cluster_missing(world, cluster) is None for cluster in CLUSTERS)
+    return all(_missing(nodes) is None for nodes in clusters.values())
 
 
-def _cluster_missing(world: World, cluster: str) -> str | None:
-    nodes = world.members(cluster)
+def _clusters_to_run(world: World) -> dict[str, tuple[SandboxNode, ...]]:
+    """Each cluster's members, without the nodes that are empty."""
+    return {cluster: nodes for cluster in world.clusters if (nodes := occupied(world, cluster))}
+
+
+def _missing(nodes: Sequence[SandboxNode]) -> str | None:
     return members.missing_members(members.view_cluster(nodes), [node.name for node in nodes])
 
 
@@ -120,7 +135,9 @@ def _lay_out(world: World, report: Report, *, complete: bool, supervised: bool) 
         files.create_directories(world)
         files.write_configuration(world)
         files.write_inventory(world)
-        if not supervised:
+        if supervised:
+            supervise.add_new_programs(world)
+        else:
             supervise.start_supervisor(world)
 
 
@@ -139,15 +156,19 @@ def _start_clusters(world: World, report: Report, *, complete: bool) -> None:
     """Start the clusters side by side; a failure is raised once the others have stopped waiting."""
     cancelled = threading.Event()
 
-    def start(cluster: str) -> None:
+    def start(nodes: Sequence[SandboxNode]) -> None:
         try:
-            _start_cluster(world, cluster, report, cancelled, complete=complete)
+            # An added cluster was made, and is backed up, by somebody else.
+            _start_cluster(
+                world, nodes, report, cancelled, complete=complete or nodes[0].cluster not in CLUSTERS
+            )
         except BaseException:
             cancelled.set()
             raise
 
-    with ThreadPoolExecutor(max_workers=len(CLUSTERS)) as pool:
-        futures = [pool.submit(start, cluster) for cluster in CLUSTERS]
+    clusters = _clusters_to_run(world)
+    with ThreadPoolExecutor(max_workers=len(clusters)) as pool:
+        futures = [pool.submit(start, nodes) for nodes in clusters.values()]
         try:
             failures = [failure for future in futures if (failure := future.exception()) is not None]
         except BaseException:  # Ctrl-C must not wait for the deadlines
@@ -158,22 +179,22 @@ def _start_clusters(world: World, report: Report, *, complete: bool) -> None:
 
 
 def _start_cluster(
-    world: World, cluster: str, report: Report, cancelled: threading.Event, *, complete: bool
+    world: World, nodes: Sequence[SandboxNode], report: Report, cancelled: threading.Event, *, complete: bool
 ) -> None:
-    nodes = world.members(cluster)
+    cluster = nodes[0].cluster
     first = members.first_to_start(world, nodes)
     others = [node for node in nodes if node != first]
     if complete:
         with step(report, cluster, "leader runs"):
             supervise.start_program(world, first.name)
             try:
-                _wait_for_leader(world, cluster, first, HEAD_START_SECONDS, cancelled)
+                _wait_for_leader(world, nodes, first, HEAD_START_SECONDS, cancelled)
             except DeadlinePassed:
                 report(f"{cluster}: {first.name} does not lead yet, starting its other members beside it")
     else:
         with step(report, cluster, "bootstrapped"):
             supervise.start_program(world, first.name)
-            _wait_for_leader(world, cluster, first, BOOTSTRAP_SECONDS, cancelled)
+            _wait_for_leader(world, nodes, first, BOOTSTRAP_SECONDS, cancelled)
         with step(report, cluster, "stanza created"):
             # Before the replicas come: their base backup switches WAL, and PostgreSQL waits a minute
             # before it tries again after three failed pushes (pgarch.c, PGARCH_AUTOWAKE_INTERVAL).
@@ -185,7 +206,7 @@ def _start_cluster(
             _pgbackrest(world, first, "backup", "the first full backup", "--type=full")
     with step(report, cluster, "whole"):
         wait_until(
-            lambda: _cluster_missing(world, cluster),
+            lambda: _missing(nodes),
             what=f"all members of {cluster} to run",
             where=cluster,
             deadline_seconds=REPLICA_SECONDS,
@@ -195,9 +216,13 @@ def _start_cluster(
 
 
 def _wait_for_leader(
-    world: World, cluster: str, node: SandboxNode, deadline_seconds: float, cancelled: threading.Event
+    world: World,
+    nodes: Sequence[SandboxNode],
+    node: SandboxNode,
+    deadline_seconds: float,
+    cancelled: threading.Event,
 ) -> None:
-    nodes = world.members(cluster)
+    cluster = node.cluster
 
     def missing() -> str | None:
         states = supervise.program_states(world) or {}

@@ -56,8 +56,16 @@ def create_directories(world: World) -> None:
         _create_for_servers(world, directory)
 
 
+def is_laid_out(world: World) -> bool:
+    """Whether every directory is there: those of a node may have gone with a cluster that was removed from it."""
+    return all(directory.is_dir() for directory in render.directories(world))
+
+
 def write_configuration(world: World) -> None:
-    """Write every configuration file; a patroni.yml only if there is none, as it holds the passwords."""
+    """Write every configuration file; a patroni.yml only if there is none, as it holds the passwords.
+
+    Added nodes have none: it comes with their cluster.
+    """
     _write(world.supervisor_config, render.supervisor_config(world), 0o644)
     for cluster in CLUSTERS:
         members = world.members(cluster)
@@ -68,11 +76,11 @@ def write_configuration(world: World) -> None:
                 if node.patroni_config not in written:
                     _write(node.patroni_config, render.patroni_config(world, node, passwords), 0o600)
                 _write(node.pgbackrest_config, render.pgbackrest_config(world, node), 0o644)
-        for node in members:
-            node.wrappers.mkdir(parents=True, exist_ok=True)
-            for name, text in render.wrappers(world, node).items():
-                _write(node.wrappers / name, text, 0o755)
-            _write(node.wrappers / "bashrc", render.shell_startup(world, node), 0o644)
+    for node in world.nodes:
+        node.wrappers.mkdir(parents=True, exist_ok=True)
+        for name, text in render.wrappers(world, node).items():
+            _write(node.wrappers / name, text, 0o755)
+        _write(node.wrappers / "bashrc", render.shell_startup(world, node), 0o644)
 
 
 def write_inventory(world: World) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pgdolly.domain.errors import InvalidInput
@@ -23,7 +24,6 @@ FIRST_HOST = 10
 # sockaddr_un.sun_path holds 108 bytes with the final NUL (unix(7)). The longest path is a member's PostgreSQL
 # socket; its lock file is longer still, and so is the name under which supervisord binds its own at first.
 LONGEST_SOCKET_PATH = 107
-LONGEST_SOCKET_TAIL = len("/pg-test-1/run/.s.PGSQL.5432.lock")
 
 # The directory's name goes unquoted into INI, YAML and shell files: a plain alphabet spares their quoting.
 PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+@-]+")
@@ -94,6 +94,8 @@ class World:
     :param user: the account that the servers run as.
     :param pg_bin: the directory of PostgreSQL's server programs.
     :param environment_bin: the directory of Patroni and supervisord, in the running Python environment.
+    :param added: clusters whose nodes were added, with how many members each, in the order of their addresses. The
+        sandbox makes the nodes; the cluster comes from somebody else, or never.
     """
 
     home: Path
@@ -106,11 +108,17 @@ class World:
     environment_bin: Path
     pgbackrest: Path
     etcd: Path
+    added: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def clusters(self) -> dict[str, int]:
+        """Every cluster that has nodes, with how many members."""
+        return {**CLUSTERS, **self.added}
 
     @property
     def nodes(self) -> tuple[SandboxNode, ...]:
         members = [
-            (cluster, sequence) for cluster, size in CLUSTERS.items() for sequence in range(1, size + 1)
+            (cluster, sequence) for cluster, size in self.clusters.items() for sequence in range(1, size + 1)
         ]
         return tuple(
             SandboxNode(
@@ -226,7 +234,7 @@ def checked_directory(directory: Path) -> Path:
         raise InvalidInput(
             f"{directory} must be an absolute path of letters, digits and . _ + @ - /", where="--directory"
         )
-    longest = LONGEST_SOCKET_PATH - LONGEST_SOCKET_TAIL
+    longest = longest_directory(CLUSTERS)
     if len(str(directory)) > longest:
         raise InvalidInput(
             f"{directory} has {len(str(directory))} characters and may have {longest}: "
@@ -234,3 +242,8 @@ def checked_directory(directory: Path) -> Path:
             where="--directory",
         )
     return directory
+
+
+def longest_directory(clusters: Iterable[str]) -> int:
+    """Return how many characters a sandbox's directory may have for these clusters' sockets to lie below it."""
+    return LONGEST_SOCKET_PATH - max(len(f"/{name}-1/run/.s.PGSQL.5432.lock") for name in clusters)

@@ -80,11 +80,13 @@ def no_leader(view: ClusterView) -> str | None:
     """Return what is missing for a leader to run; None if one does."""
     if view.leader is None:
         return "no leader"
-    return (
-        None
-        if view.leader.state in ("running", "streaming")
-        else f"{view.leader.name} is {view.leader.state}"
+    # A standby cluster's leader follows another cluster, by its stream or by its archive.
+    good = (
+        ("running", "streaming", "in archive recovery")
+        if view.leader.role == "standby_leader"
+        else ("running",)
     )
+    return None if view.leader.state in good else f"{view.leader.name} is {view.leader.state}"
 
 
 def missing_members(view: ClusterView, names: Sequence[str]) -> str | None:
@@ -106,8 +108,11 @@ def missing_members(view: ClusterView, names: Sequence[str]) -> str | None:
 
 
 def leads(node: SandboxNode) -> bool:
-    """Whether a member says of itself that it holds the leader's lock and PostgreSQL accepts writes."""
-    return _get(f"{node.patroni_url}/primary") is not None
+    """Whether a member says of itself that it holds the leader's lock, and PostgreSQL does what that asks of it.
+
+    It accepts writes or, in a standby cluster, follows.
+    """
+    return any(_get(f"{node.patroni_url}/{role}") is not None for role in ("primary", "standby-leader"))
 
 
 def store_health(world: World) -> str | None:

@@ -6,10 +6,12 @@ import os
 import pwd
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pgdolly.domain.errors import CommandFailed, InvalidInput, Refused
 from pgdolly.sandbox.account import acting_as, is_root, run_as
+from pgdolly.sandbox.added import with_added
 from pgdolly.sandbox.layout import (
     DEFAULT_NETWORK,
     World,
@@ -31,9 +33,11 @@ def find_world(
     network: str | None,
     directory: Path | None,
     pg_version: int | None,
+    added: Sequence[str] = (),
 ) -> World:
     """Return the sandbox of this home, as it is remembered or as the options and this machine would have it.
 
+    :param added: clusters to add nodes for to those that there are, each as `NAME` or `NAME:MEMBERS`.
     :raises InvalidInput: if the options contradict each other, the machine or what is remembered.
     :raises Refused: if a program is missing.
     """
@@ -67,6 +71,7 @@ def find_world(
         environment_bin=environment_bin,
         pgbackrest=_program("pgbackrest", "pgbackrest"),
         etcd=_program("etcd", "etcd-server etcd-client"),
+        added=with_added(remembered.added if remembered else {}, added, directory),
     )
 
 

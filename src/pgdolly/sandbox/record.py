@@ -5,9 +5,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pgdolly.domain.errors import Refused
@@ -20,6 +20,7 @@ class Record:
 
     :param home: the controller's home that it belongs to.
     :param complete: true once both clusters have had their first backup.
+    :param added: clusters whose nodes were added, with how many members each, in the order of their addresses.
     """
 
     home: str
@@ -28,6 +29,7 @@ class Record:
     user: str
     pg_version: int
     complete: bool = False
+    added: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, world: World, *, complete: bool) -> Record:
@@ -38,6 +40,7 @@ class Record:
             user=world.user,
             pg_version=world.pg_version,
             complete=complete,
+            added=dict(world.added),
         )
 
 

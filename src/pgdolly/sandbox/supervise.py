@@ -20,6 +20,7 @@ from pgdolly.sandbox.waiting import wait_until
 
 CALL_SECONDS = 10
 RUNNING = "RUNNING"
+AT_REST = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
 
 # supervisor.xmlrpc.Faults
 NOT_RUNNING = 70
@@ -53,7 +54,9 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path)
+        # The base class keeps it here, and closes it from here.
+        self._connection = host, _UnixConnection(self._path)
+        return self._connection[1]
 
 
 def _call(world: World, method: str, *arguments: object) -> Any:
@@ -61,9 +64,10 @@ def _call(world: World, method: str, *arguments: object) -> Any:
 
     :raises Unreachable: if it does not answer.
     """
-    proxy = xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport(world.supervisor_socket))
+    transport = _UnixTransport(world.supervisor_socket)
     try:
-        return getattr(proxy, method)(*arguments)
+        with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
+            return getattr(proxy, method)(*arguments)
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(
             f"supervisord does not answer: {error}", where=str(world.supervisor_socket)
@@ -105,6 +109,18 @@ def start_supervisor(world: World) -> None:
         deadline_seconds=15,
         log=world.log_directory / "supervisord.log",
     )
+
+
+def add_new_programs(world: World) -> None:
+    """Have supervisord read its configuration again and take what is new there; what it has is left alone."""
+    try:
+        [[added, _, _]] = _call(world, "supervisor.reloadConfig")
+        for program in added:
+            _call(world, "supervisor.addProcessGroup", program)
+    except xmlrpc.client.Fault as fault:
+        raise CommandFailed(
+            f"supervisord did not take the new programs: {fault.faultString}", where="supervisord"
+        ) from None
 
 
 def start_program(world: World, program: str) -> None:

@@ -6,15 +6,13 @@ import shutil
 
 from pgdolly.domain.errors import Refused
 from pgdolly.sandbox import members, processes, supervise
-from pgdolly.sandbox.layout import CLUSTERS, ETCD, World
+from pgdolly.sandbox.layout import ETCD, World
 from pgdolly.sandbox.record import home_record, ownership_record, read_record
-from pgdolly.sandbox.supervise import ProgramState
+from pgdolly.sandbox.supervise import AT_REST, ProgramState
 from pgdolly.sandbox.waiting import Report, step, wait_until
 
 # Longer than supervisord's own patience (stopwaitsecs), after which it kills.
 STOP_SECONDS = 75
-
-AT_REST = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
 
 
 def take_down(world: World, report: Report) -> None:
@@ -27,7 +25,7 @@ def take_down(world: World, report: Report) -> None:
     """
     states = supervise.program_states(world)
     if states is not None:
-        views = [members.view_cluster(world.members(cluster)) for cluster in CLUSTERS]
+        views = [members.view_cluster(world.members(cluster)) for cluster in world.clusters]
         leaders = {view.leader.name for view in views if view.leader is not None}
         nodes = [node.name for node in world.nodes]
         _stop(world, report, states, [name for name in nodes if name not in leaders], "replicas stopped")

@@ -26,7 +26,10 @@ REBUILD_SECONDS = 24 * 3600.0  # a base backup of a large cluster takes hours; P
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOverLeader:
-    """Free the leader's data directory of the source and of the recovery."""
+    """Free the leader's data directory of the source and of the recovery; and any member's of a standby cluster.
+
+    :param standby: it goes on as a standby, whoever starts it.
+    """
 
     kind: ClassVar[str] = "hand_over_leader"
     effect: ClassVar[Effect] = Effect.CHANGE
@@ -35,6 +38,7 @@ class HandOverLeader:
     archive: bool
     placeholders: tuple[int, ...]
     spool_directory: str | None
+    standby: bool = False
 
     def title(self) -> str:
         return "free the data directory from its origin"
@@ -46,6 +50,7 @@ class HandOverLeader:
                 archive=self.archive,
                 placeholders=self.placeholders,
                 spool_directory=self.spool_directory,
+                standby=self.standby,
             ),
         )
 

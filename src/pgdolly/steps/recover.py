@@ -76,8 +76,8 @@ class Recover:
     target: RecoveryTarget
     timeline: str  # a number, or `current` where the number has no history file in the archive
     mode: Mode
-    first_segment: WalSegment
-    last_segment: WalSegment
+    first_segment: WalSegment | None  # None: of a copy that brings its own WAL, nobody knows how much
+    last_segment: WalSegment | None
 
     def title(self) -> str:
         end = {"pause": "pause", "shutdown": "shut down", "end": "leave recovery", "wait": "wait there"}[
@@ -167,6 +167,8 @@ class Recover:
         return {"stopped": state.stopped, "lsn": str(lsn) if lsn else None}
 
     def _show(self, context: StepContext, state: RecoveryState) -> None:
+        if self.first_segment is None or self.last_segment is None:
+            return
         position: LSN | None = state.lsn
         if position is None and state.segment:
             position = WalSegment.parse(state.segment, self.first_segment.size).start

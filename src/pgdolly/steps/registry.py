@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pgdolly.engine.plan import StepRegistry
+from pgdolly.steps.basebackup import TakeBaseBackup
+from pgdolly.steps.configure import ConfigureMember
 from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StopServer
 from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
 from pgdolly.steps.member import KeepDataDirectory, StopMember
+from pgdolly.steps.passwords import MakePasswords, SetOwnRoles, UseOwnPasswords
 from pgdolly.steps.place import PlaceRepository
 from pgdolly.steps.promote import PromoteLeader, SetRoles, StopRecovered
+from pgdolly.steps.promotion import EndDelay, KeepSlot, PromoteStandby
 from pgdolly.steps.recover import HoldReplica, PrepareRecovery, Recover
 from pgdolly.steps.restore import RestoreDataDirectory
+from pgdolly.steps.standby import FollowUpstream, FoundStandby, JoinStandby, StartStandby
 from pgdolly.steps.stanza import CheckStanza, EnableArchiving, MendStanza, TakeBackup
 from pgdolly.steps.store import FenceStore, ResetStore
 from pgdolly.steps.verify import VerifyCluster
@@ -35,6 +40,18 @@ STEPS = StepRegistry(
     EnableArchiving,
     CheckStanza,
     TakeBackup,
+    ConfigureMember,
+    TakeBaseBackup,
+    FoundStandby,
+    StartStandby,
+    FollowUpstream,
+    JoinStandby,
+    MakePasswords,
+    SetOwnRoles,
+    UseOwnPasswords,
+    EndDelay,
+    PromoteStandby,
+    KeepSlot,
     StopServer,
     RemoveData,
     RemoveStore,

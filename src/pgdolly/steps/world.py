@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pgdolly.domain.cluster import Member
+from pgdolly.domain.draft import Draft
 from pgdolly.domain.errors import ConnectionLost, DeadlinePassed
 from pgdolly.domain.repository import RepositorySettings
+from pgdolly.domain.secret import Secret
 from pgdolly.engine.step import Context
 from pgdolly.transport.shell import Shell
 
@@ -23,10 +25,14 @@ class World:
     """The shells of the members' nodes by member name, and what steps must know that no plan may hold.
 
     :param repository: the source's, if the target's own configuration does not lead to it.
+    :param drafts: by member name, the files of members that are going to be configured.
+    :param passwords: those that the inventory gives to the target's roles, by Patroni's names of these.
     """
 
     shells: Mapping[str, Shell] = field(default_factory=dict)
     repository: RepositorySettings | None = None
+    drafts: Mapping[str, tuple[Draft, ...]] = field(default_factory=dict)
+    passwords: Mapping[str, Secret] = field(default_factory=dict)
 
     def shell(self, member: Member) -> Shell:
         return self.shells[member.name]

@@ -1,8 +1,8 @@
 """Make a recovered, stopped data directory one that Patroni can take: free of the recovery and of the source.
 
-Takes: data_directory, archive (keep archiving on), placeholders (timelines whose placeholder files go),
-spool_directories (to be emptied), histories (name: text, to be written into pg_wal),
-cut ({"position": the 16 digits of the segment that holds the fork, "offset": bytes into it}; null for none).
+Takes: data_directory, archive (keep archiving on), standby (it stays one), placeholders (timelines whose placeholder
+files go), spool_directories (to be emptied), histories (name: text, to be written into pg_wal), cut ({"position": the
+16 digits of the segment that holds the fork, "offset": bytes into it}; null for none).
 Prints what was done.
 """
 
@@ -87,7 +87,14 @@ def main(arguments):
     done = {
         "removed_settings": mend_auto_conf(os.path.join(data, "postgresql.auto.conf"), arguments["archive"])
     }
-    for name in ("recovery.signal", "standby.signal", "patroni.dynamic.json"):
+    if arguments["standby"]:
+        with open(os.path.join(data, "standby.signal"), "w") as signal:
+            os.fsync(signal.fileno())
+    for name in (
+        "recovery.signal",
+        "patroni.dynamic.json",
+        *(() if arguments["standby"] else ("standby.signal",)),
+    ):
         if os.path.exists(os.path.join(data, name)):
             os.unlink(os.path.join(data, name))
     for timeline in arguments["placeholders"]:

@@ -48,6 +48,7 @@ def main(arguments):
     ours = holder is not None and holder["run_id"] == arguments["run_id"]
     if arguments["action"] in ("abandon", "release", "leave") and ours:
         give_up(arguments["work_directory"], "repository.conf")  # it holds the source's secrets
+        give_up(arguments["work_directory"], "passwords.json")
     if arguments["action"] == "abandon" and ours:
         os.replace(path, os.path.join(arguments["work_directory"], "run.abandoned"))
     if arguments["action"] in ("release", "leave") and ours:

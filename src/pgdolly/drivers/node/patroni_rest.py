@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 
 
-def call(local, path, method="GET", timeout=5):
+def call(local, path, method="GET", body=None, timeout=5):
     """The answer's status (0 if there is none) and body, which is read as JSON where it is that.
 
     `local` is Patroni's local configuration, as a dictionary.
@@ -17,7 +17,7 @@ def call(local, path, method="GET", timeout=5):
     request = urllib.request.Request(
         f"{scheme}://{restapi.get('connect_address')}{path}",
         method=method,
-        data=b"{}" if method == "POST" else None,
+        data=json.dumps(body or {}).encode() if method != "GET" else None,
         headers={"Content-Type": "application/json"},
     )
     authentication = restapi.get("authentication") or {}

@@ -1,6 +1,6 @@
 """Call this node's own Patroni with its own configuration's credentials.
 
-Takes: patroni_config, method, path. Prints the answer's status (0 if there is none) and body.
+Takes: patroni_config, method, path, body (sent as JSON). Prints the answer's status (0 if there is none) and body.
 """
 
 import json
@@ -14,7 +14,9 @@ def main(arguments):
 
     local = Config(arguments["patroni_config"], validator=None).local_configuration
     method = arguments["method"]
-    status, body = call(local, arguments["path"], method, timeout=300 if method == "POST" else 5)
+    status, body = call(
+        local, arguments["path"], method, body=arguments.get("body"), timeout=300 if method == "POST" else 10
+    )
     print(json.dumps({"status": status, "body": body}))
 
 

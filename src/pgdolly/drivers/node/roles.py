@@ -1,6 +1,7 @@
 """Give the clone's Patroni roles the names and passwords that this node's Patroni uses.
 
-Takes: patroni_config, private_directory, port, bin_directory, superuser (who the recovery was started for).
+Takes: patroni_config, data_directory, private_directory (None: the server that Patroni runs), port, bin_directory,
+superuser (who is asked as). SECRETS, if sent along, holds passwords that are not in Patroni's configuration yet.
 The passwords go from Patroni's configuration to psql's standard input and appear nowhere else.
 """
 
@@ -26,16 +27,27 @@ QUIETLY = [
 ATTRIBUTES = {"superuser": "SUPERUSER LOGIN", "replication": "REPLICATION LOGIN", "rewind": "LOGIN"}
 
 
+def socket_of(data_directory):
+    """Where the server that runs there listens: the fourth and fifth line of its postmaster.pid."""
+    with open(os.path.join(data_directory, "postmaster.pid")) as lines:
+        port, directory = lines.read().splitlines()[3:5]
+    return directory, int(port)
+
+
 def main(arguments):
     from patroni.config import Config
 
     configuration = Config(arguments["patroni_config"], validator=None).local_configuration
     authentication = configuration.get("postgresql", {}).get("authentication", {})
+    given = globals().get("SECRETS") or {}
+    directory, port = arguments["private_directory"], arguments["port"]
+    if directory is None:
+        directory, port = socket_of(arguments["data_directory"])
     statements, names = ["\\set ON_ERROR_STOP on", *QUIETLY], []
     for part, attributes in ATTRIBUTES.items():
         name, password = (
             authentication.get(part, {}).get("username"),
-            authentication.get(part, {}).get("password"),
+            given.get(part) or authentication.get(part, {}).get("password"),
         )
         if not name:
             continue
@@ -64,9 +76,9 @@ def main(arguments):
             os.path.join(arguments["bin_directory"], "psql"),
             "-Xq",
             "-h",
-            arguments["private_directory"],
+            directory,
             "-p",
-            str(arguments["port"]),
+            str(port),
             "-U",
             arguments["superuser"],
             "-d",

@@ -1,9 +1,9 @@
 """Make a cluster's entries in its store (etcd, Consul, …) those of a cluster whose life begins now.
 
-Takes: patroni_config, action (look|fence|reset|remove), members (for remove: who may be registered, by name). Goes
-through Patroni's own library and configuration on this node, so that any store works with the node's own credentials.
-Where the cluster lives on, its dynamic configuration stays: wiping it would fall back to `bootstrap.dcs` and lose every
-`patronictl edit-config`. Only `remove` takes all.
+Takes: patroni_config, action (look|fence|reset|found|remove), standby_cluster and system_identifier (for found), and
+members (for remove: who may be registered, by name). Goes through Patroni's own library and configuration on this node, so that
+any store works with the node's own credentials. Where the cluster lives on, its dynamic configuration stays: wiping it
+would fall back to `bootstrap.dcs` and lose every `patronictl edit-config`. Only `remove` takes all.
 """
 
 import json
@@ -17,7 +17,8 @@ def main(arguments):
     from patroni.config import Config
     from patroni.dcs import get_dcs
 
-    dcs = get_dcs(Config(arguments["patroni_config"], validator=None))
+    config = Config(arguments["patroni_config"], validator=None)
+    dcs = get_dcs(config)
     cluster = dcs.get_cluster()
     data = dict(cluster.config.data) if cluster.config and cluster.config.data else None
     done = {
@@ -40,6 +41,18 @@ def main(arguments):
     if arguments["action"] == "fence":
         # Patroni exits with "system ID mismatch" on a member that comes up with data of another system than this.
         dcs.initialize(create_new=False, sysid=NOBODY)
+    if arguments["action"] == "found":
+        # A cluster of data that is there already: Patroni would not take a replica for the beginning of one.
+        if cluster.leader and cluster.leader.name:
+            sys.exit(f"the store says that {cluster.leader.name} leads this cluster already")
+        if cluster.history and cluster.history.lines:
+            dcs.set_history_value("[]")
+        dcs.write_status({"optime": 0})
+        local = config.local_configuration
+        beginning = dict((local.get("bootstrap") or {}).get("dcs") or {})
+        beginning["standby_cluster"] = arguments["standby_cluster"]
+        dcs.set_config_value(json.dumps(beginning, separators=(",", ":")))
+        dcs.initialize(create_new=cluster.initialize is None, sysid=str(arguments["system_identifier"]))
     if arguments["action"] == "reset":
         # Order: first what lets a stale member in (a re-clone of one source has the same system identifier),
         # then what would make Patroni distrust the new leader (its LSN and timeline are behind the old ones').

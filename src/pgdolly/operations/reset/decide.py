@@ -89,9 +89,10 @@ async def _refuse_full(
 ) -> None:
     async def check(member: MemberFacts) -> None:
         if lacks_space(member, resolved, keep=request.backup):
-            # Only now: to measure a large directory takes a while.
-            measured = await observe_member(world.shell(member.member), member.member, measure=True)
-            refuse_full(measured, resolved, keep=request.backup)
+            if member.has_data:
+                # Only now: to measure a large directory takes a while.
+                member = await observe_member(world.shell(member.member), member.member, measure=True)
+            refuse_full(member, resolved, keep=request.backup)
 
     await asyncio.gather(*(check(member) for member in facts.target.members))
 

@@ -1,0 +1,257 @@
+"""Decide a clone: from what its members are filled, what is written on their nodes; refuse what cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pgdolly.domain.cluster import Member
+from pgdolly.domain.errors import PgdollyError, Refused
+from pgdolly.domain.target import RecoveryTarget, TargetType
+from pgdolly.drivers import services
+from pgdolly.drivers.observation import MemberFacts
+from pgdolly.drivers.pgbackrest import RestoreSource, archive_get
+from pgdolly.drivers.postgres import Instance
+from pgdolly.drivers.repository import upstream_path
+from pgdolly.operations.clone.blank import Blank, look_at_blank
+from pgdolly.operations.clone.blueprint import CloneBlueprint, NewMember, StandbyPlan
+from pgdolly.operations.clone.describe import describe
+from pgdolly.operations.clone.observe import CloneFacts
+from pgdolly.operations.clone.patroni_yml import archive_command_of
+from pgdolly.operations.clone.request import CloneRequest
+from pgdolly.operations.request import NOTHING
+from pgdolly.operations.reset.decide import ASYNC_SAFE_SINCE
+from pgdolly.operations.reset.decide import decide as decide_reset
+from pgdolly.operations.reset.observe import ResetFacts
+from pgdolly.operations.reset.refusals import refuse_full, refuse_odd_path
+from pgdolly.operations.site import ClusterFacts, instance_of
+from pgdolly.recovery.resolved import ResolvedRecovery
+from pgdolly.recovery.select import resolve
+from pgdolly.steps.stanza import refuse_foreign_archive_command
+from pgdolly.steps.world import World
+
+SLOT_PREFIX = "pgdolly_"
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The blueprint, and the world with the drafts that its plan writes."""
+
+    blueprint: CloneBlueprint
+    world: World
+
+
+async def decide(facts: CloneFacts, world: World, *, resumed: str | None = None) -> Decided:
+    """:param resumed: the run that holds the nodes already, and has written to some of them, perhaps.
+
+    :raises Refused, InvalidInput: before anything is touched, with what stands in the way."""
+    request = facts.request
+    resolved = None if request.to_a_point else _filled_from(facts)
+    blanks = await _look_at_blanks(facts, world, resolved, resumed)
+    first = blanks[facts.first.name]
+    for blank in blanks.values():
+        _refuse_unfit(blank, facts, resolved)
+    world = dataclasses.replace(
+        world,
+        repository=facts.repository if request.to_a_point else None,
+        drafts={name: blank.drafts for name, blank in blanks.items()},
+        passwords=facts.new.passwords,
+    )
+    others = tuple(blank for blank in blanks.values() if blank is not first)
+    blueprint = CloneBlueprint(
+        source_cluster=facts.source.cluster.name,
+        new_cluster=facts.new.name,
+        leader=_new_member(first, facts, resolved),
+        replicas=tuple(_new_member(blank, facts, resolved) for blank in others),
+        promote=not request.to_a_point and not request.standby,
+        backup=request.backup,
+    )
+    if request.to_a_point:
+        reset = await decide_reset(reset_facts(facts, blanks), _as_reset(request), world)
+        blueprint = dataclasses.replace(
+            blueprint, reset=dataclasses.replace(reset, backup_after=request.backup)
+        )
+    else:
+        _refuse_former_stanza(facts)
+        blueprint = dataclasses.replace(blueprint, standby=_standby(facts, resolved))
+    summary, warnings = describe(blueprint, facts)
+    return Decided(
+        dataclasses.replace(
+            blueprint,
+            summary=summary,
+            warnings=warnings,
+            facts=tuple(sorted(present_facts(facts, resolved).items())),
+        ),
+        world,
+    )
+
+
+def _as_reset(request: CloneRequest) -> Any:
+    return request.pitr.model_copy(update={"cluster": request.source, "cleanup": True})
+
+
+def reset_facts(facts: CloneFacts, blanks: dict[str, Blank]) -> ResetFacts:
+    """The new cluster as a target that was never started."""
+    assert facts.catalogue is not None
+    members = [blank.facts for blank in blanks.values()]
+    leader = blanks[facts.first.name].facts
+    return ResetFacts(
+        target=ClusterFacts(cluster=facts.new, members=tuple(members)),
+        source=facts.source,
+        source_stanza=facts.source_stanza,
+        target_stanza=facts.new.name,
+        catalogue=facts.catalogue,
+        target_catalogue=facts.new_catalogue,
+        leader=leader,
+        repository=facts.repository,
+    )
+
+
+def _filled_from(facts: CloneFacts) -> ResolvedRecovery | None:
+    """The newest backup set; None for base backups: no repository that can be reached, or none wanted."""
+    if facts.request.via == "stream" or facts.catalogue is None:
+        return None
+    try:
+        return resolve(
+            facts.catalogue,
+            target=RecoveryTarget(type=TargetType.DEFAULT),
+            backup_set=facts.request.pitr.set,
+            repo_key=facts.request.pitr.repo_key,
+            system_identifier=facts.position.system_identifier if facts.position is not None else None,
+            now=datetime.now(UTC),
+            cluster=facts.source.cluster.name,
+        )
+    except PgdollyError:
+        if facts.request.via == "backup":
+            raise
+        return None
+
+
+async def _look_at_blanks(
+    facts: CloneFacts, world: World, resolved: ResolvedRecovery | None, resumed: str | None
+) -> dict[str, Blank]:
+    template = facts.template_cluster.members[0]
+
+    async def look(member: Member) -> Blank:
+        try:
+            return await look_at_blank(
+                world,
+                member,
+                template=facts.template,
+                template_facts=template,
+                neighbours=facts.template_cluster.cluster,
+                new=facts.new,
+                restore_command=None
+                if resolved is None
+                else archive_get(member, _source(member, facts, resolved, ""), member.data_directory),
+                repository=None if resolved is None else facts.repository,
+                resumed=resumed,
+            )
+        except PgdollyError as error:
+            error.where = error.where or member.name
+            error.untouched = NOTHING
+            raise
+
+    found = await asyncio.gather(*(look(member) for member in facts.new.members))
+    return {blank.member.name: blank for blank in found}
+
+
+def _source(member: Member, facts: CloneFacts, resolved: ResolvedRecovery, version: str) -> RestoreSource:
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part)
+    return RestoreSource(
+        stanza=facts.source_stanza,
+        repo_key=resolved.repo_key,
+        backup_set=resolved.backup_set,
+        keep_archiving=True,
+        process_max=facts.request.pitr.process,
+        config=upstream_path(member),
+        archive_async=bool(numbers) and numbers >= ASYNC_SAFE_SINCE,
+    )
+
+
+def _new_member(blank: Blank, facts: CloneFacts, resolved: ResolvedRecovery | None) -> NewMember:
+    member = blank.member
+    superuser = facts.source.members[0].superuser if facts.source.members else blank.facts.superuser
+    return NewMember(
+        instance=dataclasses.replace(instance_of(blank.facts), superuser=superuser),
+        files=blank.paths,
+        directories=blank.directories,
+        source=None if resolved is None else _source(member, facts, resolved, blank.facts.pgbackrest_version),
+    )
+
+
+def _standby(facts: CloneFacts, resolved: ResolvedRecovery | None) -> StandbyPlan:
+    assert facts.upstream is not None and facts.position is not None
+    request = facts.request
+    slot = SLOT_PREFIX + facts.new.name.replace("-", "_").replace(".", "_").lower() if request.slot else None
+    configuration: dict[str, Any] = {
+        "host": facts.upstream.host,
+        "port": facts.upstream.port if "," in facts.upstream.port else int(facts.upstream.port),
+        "create_replica_methods": ["basebackup"],
+    }
+    if slot is not None:
+        configuration["primary_slot_name"] = slot
+    if request.delay is not None:
+        configuration["recovery_min_apply_delay"] = request.delay
+    source = facts.source.leader or next(iter(facts.source.members), None)
+    return StandbyPlan(
+        upstream=facts.upstream,
+        configuration=configuration,
+        system_identifier=facts.position.system_identifier,
+        resolved=resolved,
+        slot=slot,
+        source=_instance(source) if slot is not None and source is not None else None,
+    )
+
+
+def _instance(facts: MemberFacts) -> Instance:
+    return instance_of(facts)
+
+
+def _refuse_unfit(blank: Blank, facts: CloneFacts, resolved: ResolvedRecovery | None) -> None:
+    member = blank.facts
+    services.start_command(member.member)  # refuses where Patroni could not be started
+    for path in (member.data_directory, member.member.pgbackrest_config):
+        if path is not None:
+            refuse_odd_path(path, member.member.name)
+    refuse_foreign_archive_command(
+        archive_command_of(blank.configuration), facts.new.name, member.member.name
+    )
+    source = facts.source.leader or next(iter(facts.source.members), None)
+    if source is not None and source.major != member.major:
+        raise Refused(
+            f"PostgreSQL {member.postgres_version} cannot run the data of PostgreSQL {source.major}",
+            where=member.member.name,
+            untouched=NOTHING,
+            next_command=f"install PostgreSQL {source.major} there and set pg_version, pg_bin_dir",
+        )
+    if resolved is not None:
+        refuse_full(member, resolved, keep=False)
+
+
+def _refuse_former_stanza(facts: CloneFacts) -> None:
+    """A promotion takes the next timeline, which a former clone of the same source has archived already, perhaps."""
+    former = facts.new_catalogue
+    if former is None or not (former.backups or any(archive.segments for archive in former.archives)):
+        return
+    raise Refused(
+        f"stanza {facts.new.name} holds backups or WAL of a former cluster of that name: WAL of the new one would "
+        "collide with it [045]",
+        where=facts.new.name,
+        untouched=NOTHING,
+        next_command=f"give them up: pgdolly drop {facts.new.name} --with-backups; or give the point as a time, and "
+        "the new cluster begins a timeline that is free",
+    )
+
+
+def present_facts(facts: CloneFacts, resolved: ResolvedRecovery | None) -> dict[str, str]:
+    """What the plan stands on: it is stale if one of these has changed when it is to be carried out."""
+    found = {}
+    if facts.position is not None:
+        found[f"system identifier of {facts.source.cluster.name}"] = str(facts.position.system_identifier)
+    if resolved is not None:
+        found[f"backup set of {facts.source_stanza}"] = resolved.backup_set
+    return found

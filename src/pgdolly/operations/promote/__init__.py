@@ -1,0 +1,1 @@
+"""A standby cluster becomes one of its own."""

@@ -1,0 +1,101 @@
+"""The stages that cut a standby cluster off and begin its own backup history. Pure; a clone of now ends with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pgdolly.drivers.postgres import Instance
+from pgdolly.drivers.upstream import Upstream
+from pgdolly.engine.plan import Lane, Stage
+from pgdolly.engine.step import Step
+from pgdolly.steps.passwords import MakePasswords, SetOwnRoles, UseOwnPasswords
+from pgdolly.steps.promotion import EndDelay, KeepSlot, PromoteStandby
+from pgdolly.steps.standby import FollowUpstream
+from pgdolly.steps.stanza import CheckStanza, EnableArchiving, MendStanza, TakeBackup
+from pgdolly.steps.verify import VerifyCluster
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """What is decided about a promotion.
+
+    :param upstream: waited for; None: the cut is made where the cluster stands.
+    :param own_passwords: its roles are the source's, and are to become its own: pgdolly made the cluster.
+    :param as_root: names of members whose patroni.yml root writes.
+    :param stanza_need: what its stanza needs to take its WAL.
+    :param slot: at the source, with the member there whose Patroni is told.
+    """
+
+    leader: Instance
+    replicas: tuple[Instance, ...]
+    stanza: str
+    upstream: Upstream | None
+    stanza_need: Literal["nothing", "create", "upgrade"] = "create"
+    delayed: bool = False
+    own_passwords: bool = True
+    as_root: tuple[str, ...] = ()
+    slot: str | None = None
+    source: Instance | None = None
+    backup: bool = True
+
+
+def promotion_stages(promotion: Promotion) -> list[Stage]:
+    """From a standby cluster that streams to a cluster of its own with a backup."""
+    leader, members = promotion.leader, (promotion.leader, *promotion.replicas)
+    cut: list[Step] = []
+    if promotion.delayed and promotion.upstream is not None:
+        cut.append(EndDelay(instance=leader))
+    if promotion.upstream is not None:
+        cut.append(FollowUpstream(instance=leader, upstream=promotion.upstream))
+    if promotion.stanza_need != "nothing":
+        # Before its first segment is archived; offline, because pgBackRest asks a primary for it otherwise.
+        cut.append(
+            MendStanza(instance=leader, stanza=promotion.stanza, need=promotion.stanza_need, online=False)
+        )
+    cut.append(PromoteStandby(instance=leader, patroni_name=leader.member.name))
+    stages = [Stage("cut it off from its upstream", (_lane(leader, *cut),))]
+    if promotion.own_passwords:
+        stages += [
+            Stage(
+                "make the roles its own",
+                (_lane(leader, MakePasswords(instance=leader), SetOwnRoles(instance=leader)),),
+            ),
+            Stage(
+                "use its own passwords",
+                tuple(
+                    _lane(
+                        member,
+                        UseOwnPasswords(
+                            instance=member, keeper=leader, as_root=member.member.name in promotion.as_root
+                        ),
+                    )
+                    for member in members
+                ),
+            ),
+        ]
+    if promotion.slot is not None and promotion.source is not None:
+        drop = KeepSlot(instance=promotion.source, slot=promotion.slot, kept=False)
+        stages.append(Stage("free the source", (_lane(promotion.source, drop),)))
+    enable = [
+        EnableArchiving(
+            instance=member,
+            stanza=promotion.stanza,
+            patroni_name=member.member.name,
+            leader=None if member is leader else leader,
+        )
+        for member in (*promotion.replicas, leader)
+    ]
+    stages.append(Stage("see that every member archives", (_lane(leader, *enable),)))
+    last: list[Step] = [
+        VerifyCluster(leader=leader, replicas=promotion.replicas, archive=True),
+        CheckStanza(instance=leader, stanza=promotion.stanza),
+    ]
+    if promotion.backup:
+        last.append(TakeBackup(instance=leader, stanza=promotion.stanza, backup_type="full"))
+    stages.append(Stage("begin its own backup history", (_lane(leader, *last),)))
+    return stages
+
+
+def _lane(instance: Instance, *steps: Step) -> Lane:
+    return Lane(instance.member.name, steps)

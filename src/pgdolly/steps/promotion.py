@@ -1,0 +1,141 @@
+"""Cut a standby cluster off from its upstream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pgdolly.domain.command import Command
+from pgdolly.drivers import patroni
+from pgdolly.drivers.patroni import MemberView
+from pgdolly.drivers.postgres import Instance
+from pgdolly.engine.step import Effect, StepCheck, StepState
+from pgdolly.steps.world import StepContext, wait_for
+
+PROMOTE_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndDelay:
+    """Let a standby cluster that replays late catch up."""
+
+    kind: ClassVar[str] = "end_delay"
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    instance: Instance
+
+    def title(self) -> str:
+        return "end the delay of its replay"
+
+    def commands(self) -> tuple[Command, ...]:
+        return (
+            patroni.edit_configuration_command(
+                self.instance.member,
+                {"standby_cluster": {"recovery_min_apply_delay": None}},
+                f"patronictl edit-config {self.instance.member.cluster} "
+                "--set standby_cluster.recovery_min_apply_delay=null --force",
+            ),
+        )
+
+    async def check(self, context: StepContext) -> StepCheck:
+        return StepCheck(StepState.PENDING)
+
+    async def apply(self, context: StepContext) -> dict[str, Any] | None:
+        member = self.instance.member
+        await patroni.edit_configuration(context.world.shell(member), member, self.commands()[0])
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromoteStandby:
+    """Take `standby_cluster` out of the cluster's configuration: Patroni promotes its leader.
+
+    Never with pg_ctl promote: Patroni would take it for a failure, and make a standby of it again.
+    """
+
+    kind: ClassVar[str] = "promote_standby"
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    instance: Instance
+    patroni_name: str
+
+    def title(self) -> str:
+        return f"promote {self.instance.member.cluster} through Patroni"
+
+    def commands(self) -> tuple[Command, ...]:
+        cluster = self.instance.member.cluster
+        return (
+            patroni.edit_configuration_command(
+                self.instance.member,
+                {"standby_cluster": None},
+                f"patronictl edit-config {cluster} --set standby_cluster=null --force",
+            ),
+        )
+
+    async def check(self, context: StepContext) -> StepCheck:
+        return StepCheck(StepState.PENDING)  # taking it out twice does nothing; the wait is what counts
+
+    async def apply(self, context: StepContext) -> dict[str, Any] | None:
+        shell, member = context.world.shell(self.instance.member), self.instance.member
+        await patroni.edit_configuration(shell, member, self.commands()[0])
+        seen = "nothing"
+
+        async def promoted() -> MemberView | None:
+            nonlocal seen
+            view = await patroni.read_cluster(shell, member)
+            own = view.member(self.patroni_name) if view else None
+            if own is not None:
+                seen = f"{own.role}, {own.state}, timeline {own.timeline}"
+            return own if own is not None and own.role == "leader" and own.state == "running" else None
+
+        own = await wait_for(
+            promoted,
+            what=f"Patroni to promote {member.name}",
+            where=member.name,
+            deadline_seconds=PROMOTE_SECONDS,
+            describe=lambda: seen,
+            next_command=f"pgdolly resume {context.run_id}",
+        )
+        return {"timeline": own.timeline}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepSlot:
+    """Have the source keep WAL for a standby cluster, or end that.
+
+    A slot that Patroni does not know is dropped by it, so the source's configuration names it: the one thing that a
+    clone changes there, and only if it is asked to.
+    """
+
+    kind: ClassVar[str] = "keep_slot"
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    instance: Instance  # a member of the source's
+    slot: str
+    kept: bool
+
+    def title(self) -> str:
+        cluster = self.instance.member.cluster
+        return (
+            f"have {cluster} keep WAL in slot {self.slot}"
+            if self.kept
+            else f"drop slot {self.slot} of {cluster}"
+        )
+
+    def commands(self) -> tuple[Command, ...]:
+        value = '{"type": "physical"}' if self.kept else "null"
+        return (
+            patroni.edit_configuration_command(
+                self.instance.member,
+                {"slots": {self.slot: {"type": "physical"} if self.kept else None}},
+                f"patronictl edit-config {self.instance.member.cluster} --set slots.{self.slot}='{value}' --force",
+            ),
+        )
+
+    async def check(self, context: StepContext) -> StepCheck:
+        return StepCheck(StepState.PENDING)
+
+    async def apply(self, context: StepContext) -> dict[str, Any] | None:
+        member = self.instance.member
+        await patroni.edit_configuration(context.world.shell(member), member, self.commands()[0])
+        return None
