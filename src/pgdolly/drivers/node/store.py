@@ -1,9 +1,9 @@
 """Make a cluster's entries in its store (etcd, Consul, …) those of a cluster whose life begins now.
 
 Takes: patroni_config, action (look|fence|reset|found|remove), standby_cluster and system_identifier (for found), and
-members (for remove: who may be registered, by name). Goes through Patroni's own library and configuration on this node, so that
-any store works with the node's own credentials. Where the cluster lives on, its dynamic configuration stays: wiping it
-would fall back to `bootstrap.dcs` and lose every `patronictl edit-config`. Only `remove` takes all.
+members (for remove: who may be registered, by name). Goes through Patroni's own library and configuration on this node,
+so that any store works with the node's own credentials. Where the cluster lives on, its dynamic configuration stays:
+wiping it would fall back to `bootstrap.dcs` and lose every `patronictl edit-config`. Only `remove` takes all.
 """
 
 import json
