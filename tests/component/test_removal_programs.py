@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from pgdolly.domain.cluster import Member, Node
+from pgdolly.domain.draft import MARK
 from pgdolly.drivers.node_program import node_program
-from pgdolly.drivers.removal import MADE_BY_CLONE
 
 MEMBER = Member(
     name="here", cluster="here", sequence=1, role="primary", node=Node(name="here", address="127.0.0.1")
@@ -89,7 +89,7 @@ def look(data: Path | str, **changed: Any) -> dict[str, Any]:
         "patroni_config": NO_CONFIG,
         "work_directory": "/nowhere/pgdolly",
         "files": [],
-        "mark": MADE_BY_CLONE,
+        "mark": MARK,
     }
     status, stdout, stderr = run("remains", {**arguments, **changed})
     assert status == 0, stderr
@@ -375,14 +375,14 @@ def test_what_still_fills_the_directory_is_ended_first(tmp_path: Path) -> None:
 # -- files that pgdolly clone wrote
 
 
-def made(path: Path, first: str = f"{MADE_BY_CLONE} pg-meta pg-meta2, 2025-12-27") -> Path:
+def made(path: Path, first: str = f"{MARK} pg-meta pg-meta2, 2025-12-27") -> Path:
     path.write_text(f"{first}\nscope: pg-meta2\n")
     return path
 
 
 def test_only_files_of_pgdolly_clone_are_told_from_others(tmp_path: Path) -> None:
     mine, other = made(tmp_path / "patroni.yml"), made(tmp_path / "other.yml", "# Made by hand")
-    later = made(tmp_path / "later.yml", f"# mine\n{MADE_BY_CLONE}")
+    later = made(tmp_path / "later.yml", f"# mine\n{MARK}")
     files = [mine, other, later, tmp_path / "absent.yml"]
     found = look(tmp_path / "data", files=files)["files"]
     assert {Path(file["path"]).name: file["made"] for file in found} == {
@@ -394,7 +394,7 @@ def test_only_files_of_pgdolly_clone_are_told_from_others(tmp_path: Path) -> Non
 
 def test_made_files_go_and_may_be_gone_already(tmp_path: Path) -> None:
     mine, roots = made(tmp_path / "patroni.yml"), made(tmp_path / "patroni.service")
-    arguments = {"mark": MADE_BY_CLONE, "unlink": [mine, tmp_path / "absent"], "leave": [roots]}
+    arguments = {"mark": MARK, "unlink": [mine, tmp_path / "absent"], "leave": [roots]}
     assert run("remove_made", arguments)[0] == 0
     assert everything_below(tmp_path) == {"patroni.service"}
     assert run("remove_made", arguments)[0] == 0
@@ -403,7 +403,7 @@ def test_made_files_go_and_may_be_gone_already(tmp_path: Path) -> None:
 def test_one_file_that_is_not_pgdollys_keeps_them_all(tmp_path: Path) -> None:
     mine, other = made(tmp_path / "patroni.yml"), made(tmp_path / "pgbackrest.conf", "# Mine now")
     for unlink, leave in (([mine, other], []), ([mine], [other])):
-        arguments = {"mark": MADE_BY_CLONE, "unlink": unlink, "leave": leave}
+        arguments = {"mark": MARK, "unlink": unlink, "leave": leave}
         status, _, stderr = run("remove_made", arguments)
         assert status == 1 and str(other) in stderr and "nothing was removed" in stderr
         assert mine.exists() and other.exists()

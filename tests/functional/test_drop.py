@@ -1,4 +1,4 @@
-"""`pgdolly drop`: what is refused, without a trace, while the cluster is needed or cannot be removed whole."""
+"""`pgdolly drop`: a clone goes whole, killed or not; and what is refused, without a trace, while it is needed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from member import TARGET, Member
+from controller import Controller
+from member import CLONE, SOURCE, TARGET, Member
 from result import Result
+from scenario import Scenario
 from waiting import wait_until
 from world import World
 
-pytestmark = pytest.mark.usefixtures("whole_target")
-
+CLONE_SECONDS = 300.0
 INVALID, REFUSED, UNREACHABLE = 2, 3, 5
 
 
@@ -62,6 +63,7 @@ def receiver(world: World, member: Member, name: str) -> Iterator[None]:
         world.as_dbsu(member, "rm", "-r", str(directory))
 
 
+@pytest.mark.usefixtures("whole_target")
 @pytest.mark.parametrize("leads", [True, False], ids=["from the leader", "from a replica"])
 def test_somebody_who_receives_is_named(world: World, leads: bool) -> None:
     leader = world.leader(TARGET)
@@ -71,6 +73,7 @@ def test_somebody_who_receives_is_named(world: World, leads: bool) -> None:
     assert "the_auditors" in result.stderr and f"from {member.name}" in result.stderr, result
 
 
+@pytest.mark.usefixtures("whole_target")
 def test_a_slot_that_is_no_members_is_named(world: World) -> None:
     leader = world.leader(TARGET)
     # A temporary one: Patroni drops others that it does not know, sooner or later.
@@ -80,6 +83,7 @@ def test_a_slot_that_is_no_members_is_named(world: World) -> None:
     assert "replication slot for_the_auditors" in result.stderr and leader.name in result.stderr, result
 
 
+@pytest.mark.usefixtures("whole_target")
 def test_a_member_that_cannot_be_reached_is_named(world: World, tmp_path: Path) -> None:
     """It would come up again one day, with its old data."""
     tree = copy.deepcopy(world.tree)
@@ -92,6 +96,7 @@ def test_a_member_that_cannot_be_reached_is_named(world: World, tmp_path: Path) 
     assert f"take {member.address} out of the inventory" in result.stderr, result
 
 
+@pytest.mark.usefixtures("whole_target")
 def test_a_run_that_holds_a_member_is_named(world: World) -> None:
     member = world.member("pg-test-2")
     work, run = str(member.on_node(member.work_directory)), "20251227-175000-pg-test-7f3a"
@@ -105,6 +110,7 @@ def test_a_run_that_holds_a_member_is_named(world: World) -> None:
     assert f"pgdolly resume {run} --abandon" in result.stderr and "clone" in result.stderr, result
 
 
+@pytest.mark.usefixtures("whole_target")
 def test_a_data_directory_that_is_none(world: World, tmp_path: Path) -> None:
     """The inventory is wrong about where a member keeps its data; Patroni's configuration is not there to say so."""
     tree = copy.deepcopy(world.tree)
@@ -118,12 +124,14 @@ def test_a_data_directory_that_is_none(world: World, tmp_path: Path) -> None:
     assert "pg-test-3" in result.stderr and "holds no PG_VERSION" in result.stderr, result
 
 
+@pytest.mark.usefixtures("whole_target")
 def test_nobody_who_says_yes(world: World) -> None:
     with world.nothing_changes():
         result = world.pgdolly("drop", TARGET, status=INVALID)
     assert "--yes" in result.stderr and "nothing was changed" in result.stderr, result
 
 
+@pytest.mark.usefixtures("whole_target")
 def test_a_look_at_the_plan(world: World) -> None:
     with world.nothing_changes():
         kept = world.pgdolly("drop", TARGET, "--check")
@@ -139,3 +147,126 @@ def test_a_look_at_the_plan(world: World) -> None:
     }
     # Its files were made by whoever made the world.
     assert kinds == {"stop_member", "remove_data", "remove_store", "delete_stanza"}
+
+
+# -- a clone
+
+
+@pytest.fixture
+def no_clone(world: World) -> Iterator[None]:
+    """Whatever a test does with it, the third cluster is gone before and after."""
+
+    def away() -> None:
+        for run in world.runs():
+            if run["target"] == CLONE and run["state"] in ("interrupted", "failed", "paused"):
+                world.pgdolly("resume", run["run_id"], "--abandon")
+        world.pgdolly("drop", CLONE, "--with-backups", "--yes")
+
+    away()
+    yield
+    away()
+
+
+def clone(world: World, *options: str) -> None:
+    argv = ("clone", SOURCE, CLONE, *options, "--yes", "--output=json")
+    world.pgdolly(*argv, deadline_seconds=CLONE_SECONDS)
+
+
+def assert_gone(world: World) -> None:
+    """Nothing is left on its nodes, in the store and in the repository."""
+    for member in world.members(CLONE):
+        named = (
+            member.on_node(member.data_directory),
+            member.on_node(member.work_directory),
+            member.patroni_config,
+        )
+        script = 'for path; do [ ! -e "$path" ] || echo "$path"; done'
+        assert world.as_dbsu(member, "sh", "-c", script, "left", *map(str, named)) == "", member.name
+        assert not member.pgbackrest_config.exists()
+    for top in ("archive", "backup"):
+        assert not (world.repository / top / CLONE).exists()
+    [source] = world.members(SOURCE)
+    patronictl = world.python_of_patroni.with_name("patronictl")
+    listed = world.as_dbsu(source, str(patronictl), "-c", str(source.patroni_config), "list", CLONE)
+    assert "uninitialized" in listed and f"{CLONE}-1" not in listed, listed
+    configured = world.as_dbsu(
+        source, str(patronictl), "-c", str(source.patroni_config), "show-config", CLONE
+    )
+    assert configured.strip() in ("", "null", "{}", "None"), configured
+
+
+@pytest.mark.usefixtures("no_clone")
+def test_a_clone_goes_with_all_that_is_its_own(world: World, scenario: Scenario) -> None:
+    clone(world, "--lsn", scenario.early.lsn)
+    target = world.fingerprint(TARGET)
+    dropped = world.pgdolly("drop", CLONE, "--with-backups", "--yes", "--output=json")
+    assert dropped.outcome["state"] == "finished" and dropped.outcome["notes"] == []
+    assert_gone(world)
+    assert world.fingerprint(TARGET) == target
+    again = world.pgdolly("drop", CLONE, "--with-backups", "--yes")
+    assert "nothing left of pg-meta2" in again.stdout and "nothing to do" in again.stdout, again
+
+
+@pytest.mark.usefixtures("no_clone")
+def test_a_standby_cluster_keeps_its_source_from_being_dropped_and_goes_alone(
+    world: World, scenario: Scenario
+) -> None:
+    clone(world, "--standby")
+    with world.nothing_changes():
+        result = world.pgdolly("drop", SOURCE, "--with-backups", "--yes", status=REFUSED)
+    assert f"standby cluster {CLONE} follows {SOURCE}-1" in result.stderr, result
+    assert f"{CLONE}-1 (" in result.stderr, "its leader's connection is named, too"
+    world.pgdolly("drop", CLONE, "--with-backups", "--yes")
+    assert_gone(world)
+    [source] = world.members(SOURCE)
+    assert (
+        world.psql(source, "SELECT 1 FROM pg_replication_slots UNION ALL SELECT 1 FROM pg_stat_replication")
+        == []
+    )
+
+
+@pytest.mark.usefixtures("no_clone")
+@pytest.mark.parametrize(
+    ("record", "kind", "resumed"),
+    [
+        ("step_begun", "remove_data", True),
+        ("step_finished", "remove_store", False),
+        ("step_begun", "remove_made", True),
+    ],
+)
+def test_killed_and_taken_up_or_begun_anew(
+    world: World, scenario: Scenario, controllers: list[Controller], record: str, kind: str, resumed: bool
+) -> None:
+    clone(world, "--lsn", scenario.early.lsn)
+    controller = world.start("drop", CLONE, "--with-backups", "--yes", "--output=json")
+    controllers.append(controller)
+    controller.wait_for_step(record, kind)
+    controller.kill()
+    run = controller.run()
+    if resumed:
+        assert world.pgdolly("resume", run, "--output=json").outcome["state"] == "finished"
+    else:
+        held = world.pgdolly("drop", CLONE, "--with-backups", "--yes", status=REFUSED)
+        assert f"pgdolly resume {run} --abandon" in held.stderr, held
+        world.pgdolly("resume", run, "--abandon")
+        world.pgdolly("drop", CLONE, "--with-backups", "--yes")
+    assert_gone(world)
+
+
+@pytest.mark.usefixtures("no_clone")
+@pytest.mark.parametrize(
+    ("record", "kind"), [("step_begun", "configure_member"), ("step_begun", "restore_data_directory")]
+)
+def test_what_a_killed_clone_has_left(
+    world: World, scenario: Scenario, controllers: list[Controller], record: str, kind: str
+) -> None:
+    controller = world.start("clone", SOURCE, CLONE, "--lsn", scenario.early.lsn, "--yes", "--output=json")
+    controllers.append(controller)
+    controller.wait_for_step(record, kind)
+    controller.kill()
+    run = controller.run()
+    held = world.pgdolly("drop", CLONE, "--yes", status=REFUSED)
+    assert f"pgdolly resume {run} --abandon" in held.stderr and "nothing was changed" in held.stderr, held
+    world.pgdolly("resume", run, "--abandon")
+    world.pgdolly("drop", CLONE, "--with-backups", "--yes")
+    assert_gone(world)

@@ -16,11 +16,11 @@ import pytest
 
 from pgdolly.cli.plan_view import plan_lines
 from pgdolly.domain.cluster import Cluster, Member, Node, ServiceManager
+from pgdolly.domain.draft import MARK
 from pgdolly.domain.errors import CommandFailed, InvalidInput, PgdollyError, Refused, Unreachable
 from pgdolly.drivers.observation import RunLock
 from pgdolly.drivers.patroni import ClusterView, MemberView, StoreView
 from pgdolly.drivers.removal import (
-    MADE_BY_CLONE,
     ConfigurationFile,
     Remains,
     Sender,
@@ -480,7 +480,7 @@ def test_files_of_root_are_looked_at_before_root_removes_them() -> None:
         (PurePosixPath("/etc/patroni/patroni.yml"),),
         (PurePosixPath("/etc/systemd/system/patroni.service"),),
     )
-    assert look.run_as == "dbsu" and MADE_BY_CLONE in look.shown()
+    assert look.run_as == "dbsu" and MARK in look.shown()
     assert remove.argv == ("rm", "-f", "--", "/etc/systemd/system/patroni.service")
     assert reload.argv == ("systemctl", "daemon-reload")
     assert (remove.run_as, reload.run_as) == ("root", "root")

@@ -12,16 +12,16 @@ from typing import Any
 
 from pgdolly.domain.cluster import Member, ServiceManager
 from pgdolly.domain.command import Command
+from pgdolly.domain.draft import MARK
 from pgdolly.domain.errors import InvalidInput
 from pgdolly.drivers import services
 from pgdolly.drivers.node_program import node_program, run_node_program
 from pgdolly.drivers.observation import RunLock, observe_command
 from pgdolly.drivers.patroni import ClusterView, parse_cluster_view
 from pgdolly.drivers.postgres import Instance
+from pgdolly.drivers.repository import pgbackrest_path, upstream_path
 from pgdolly.transport.shell import Shell
 
-MADE_BY_CLONE = "# Made by pgdolly clone"  # so begins every file that `pgdolly clone` writes on a new node
-PGBACKREST_CONFIG = PurePosixPath("/etc/pgbackrest/pgbackrest.conf")
 UNITS = PurePosixPath("/etc/systemd/system")
 
 
@@ -115,9 +115,8 @@ class Remains:
 
 def files_of_clone(member: Member) -> tuple[PurePosixPath, ...]:
     """The files that `pgdolly clone` may have written for this member."""
-    pgbackrest = member.pgbackrest_config or PGBACKREST_CONFIG
     unit = member.service if "." in member.service else f"{member.service}.service"
-    return (member.patroni_config, pgbackrest, pgbackrest.with_name("pgbackrest-upstream.conf"), UNITS / unit)
+    return (member.patroni_config, pgbackrest_path(member), upstream_path(member), UNITS / unit)
 
 
 async def look_for_remains(shell: Shell, member: Member) -> Remains:
@@ -141,7 +140,7 @@ async def look_for_remains(shell: Shell, member: Member) -> Remains:
                 "patroni_config": member.patroni_config,
                 "work_directory": member.work_directory,
                 "files": [str(path) for path in files_of_clone(member)],
-                "mark": MADE_BY_CLONE,
+                "mark": MARK,
             },
             f"look at what there is of {member.name}",
         ),
@@ -246,9 +245,9 @@ def remove_made_commands(
     look = node_program(
         member,
         "remove_made",
-        {"mark": MADE_BY_CLONE, "unlink": unlink, "leave": leave},
+        {"mark": MARK, "unlink": unlink, "leave": leave},
         (f"rm {listed}" if listed else "look")
-        + f'  # if the first line is "{MADE_BY_CLONE} …"'
+        + f'  # if the first line is "{MARK} …"'
         + (f", of {' '.join(leave)}, too" if leave and listed else ""),
     )
     removals = [Command(argv=("rm", "-f", "--", path), run_as="root") for path in leave]
