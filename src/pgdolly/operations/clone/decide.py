@@ -30,10 +30,9 @@ from pgdolly.operations.reset.refusals import refuse_full, refuse_odd_path
 from pgdolly.operations.site import ClusterFacts, instance_of
 from pgdolly.recovery.resolved import ResolvedRecovery
 from pgdolly.recovery.select import resolve
+from pgdolly.steps.promotion import SLOT_PREFIX
 from pgdolly.steps.stanza import refuse_foreign_archive_command
 from pgdolly.steps.world import World
-
-SLOT_PREFIX = "pgdolly_"
 
 
 @dataclass(frozen=True, slots=True)
