@@ -193,7 +193,7 @@ def _standby(facts: CloneFacts, resolved: ResolvedRecovery | None) -> StandbyPla
     slot = SLOT_PREFIX + facts.new.name.replace("-", "_").replace(".", "_").lower() if request.slot else None
     configuration: dict[str, Any] = {
         "host": facts.upstream.host,
-        "port": facts.upstream.port if "," in facts.upstream.port else int(facts.upstream.port),
+        "port": facts.upstream.ports[0],  # the same for all of them
         "create_replica_methods": ["basebackup"],
     }
     if slot is not None:
