@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -99,7 +100,10 @@ def write_files_command(
 def write_drafts_commands(
     member: Member, drafts: Iterable[Draft], directories: Iterable[PurePosixPath] = ()
 ) -> tuple[Command, ...]:
-    """The same with the texts: one command as the dbsu, one as root where that is needed."""
+    """The same with the texts: one command as the dbsu, and one as root for each file that the dbsu cannot write.
+
+    Root runs `install`: its argument list names the file, its owner and its mode, as a rule in sudoers can.
+    """
     return _commands(member, [(draft.to, draft.text.reveal()) for draft in drafts], directories)
 
 
@@ -109,27 +113,34 @@ def _commands(
     directories: Iterable[PurePosixPath],
 ) -> tuple[Command, ...]:
     commands = []
-    for as_root in (False, True):
-        chosen = [(to, text) for to, text in files if to.as_root is as_root]
-        made = [str(path) for path in directories] if not as_root else []
-        if not chosen and not made:
-            continue
-        said = [f"write {to.path} ({to.mode:04o}): {to.about}" for to, _ in chosen]
+    own = [(to, text) for to, text in files if not to.as_root]
+    made = [str(path) for path in directories]
+    if own or made:
+        said = [f"write {to.path} ({to.mode:04o}): {to.about}" for to, _ in own]
         if made:
             said.append(f"mkdir -p {' '.join(made)}")
-        command = node_program(
-            member,
-            "files",
-            {"look": [], "directories": made},
-            "; ".join(said) + (" (as root)" if as_root else ""),
-            secrets=[
-                {"path": str(to.path), "text": text, "mode": to.mode, "owner": to.owner}
-                for to, text in chosen
-                if text is not None
-            ],
+        commands.append(
+            node_program(
+                member,
+                "files",
+                {"look": [], "directories": made},
+                "; ".join(said),
+                secrets=[
+                    {"path": str(to.path), "text": text, "mode": to.mode}
+                    for to, text in own
+                    if text is not None
+                ],
+            )
         )
-        commands.append(dataclasses.replace(command, run_as="root") if as_root else command)
-    return tuple(commands)
+    return (*commands, *(_install(to, text) for to, text in files if to.as_root))
+
+
+def _install(to: DraftPath, text: str | None) -> Command:
+    owner = ("-o", to.owner) if to.owner is not None else ()
+    argv = ("install", "-D", *owner, "-m", f"{to.mode:04o}", "/dev/stdin", str(to.path))
+    return Command(
+        argv=argv, run_as="root", stdin=text, secret=True, summary=f"{shlex.join(argv)}  # {to.about}"
+    )
 
 
 def daemon_reload_command() -> Command:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -86,19 +85,14 @@ class UseOwnPasswords:
 
     instance: Instance
     keeper: Instance
-    as_root: bool = False
     reload: bool = True
 
     def title(self) -> str:
         return "use the cluster's own passwords"
 
     def commands(self) -> tuple[Command, ...]:
-        command = self._command(None)
+        command = passwords.own_command(self.instance.member, None)
         return (command, patroni.reload_command(self.instance.member)) if self.reload else (command,)
-
-    def _command(self, found: dict[str, str] | None) -> Command:
-        command = passwords.own_command(self.instance.member, found)
-        return dataclasses.replace(command, run_as="root") if self.as_root else command
 
     async def check(self, context: StepContext) -> StepCheck:
         return StepCheck(StepState.PENDING)
@@ -106,7 +100,7 @@ class UseOwnPasswords:
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
         shell, member = context.world.shell(self.instance.member), self.instance.member
         found = await chosen(context, self.keeper)
-        await run_node_program(shell, self._command(found))
+        await run_node_program(shell, passwords.own_command(member, found))
         if self.reload:
             answer = await run_node_program(shell, patroni.reload_command(member))
             if answer["status"] not in (200, 202):

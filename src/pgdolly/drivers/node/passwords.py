@@ -14,18 +14,31 @@ import sys
 ROLES = ("superuser", "replication", "rewind")
 
 
-def write(path, text):
-    new = path + ".new"
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
+def fill(path, text):
+    """Write into the file itself."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
         handle.write(text)
         handle.flush()
         os.fsync(handle.fileno())
+
+
+def write(path, text):
+    """Replace the file at once."""
+    new = path + ".new"
+    fill(new, text)
     if os.path.exists(path):
-        found = os.stat(path)
-        if os.geteuid() == 0:
-            os.chown(new, found.st_uid, found.st_gid)
-        os.chmod(new, found.st_mode & 0o777)
+        os.chmod(new, os.stat(path).st_mode & 0o777)
     os.replace(new, path)
+
+
+def put(path, text, aside):
+    """Replace a file that may lie in a directory of root's, where it can only be filled anew: then it is kept aside."""
+    if os.access(os.path.dirname(path), os.W_OK):
+        write(path, text)
+    else:
+        write(aside, text)
+        fill(path, text)
+        os.unlink(aside)
 
 
 def authentication_of(configuration):
@@ -59,7 +72,9 @@ def own(arguments, passwords):
     import yaml
 
     path = arguments["patroni_config"]
-    with open(path) as text:
+    aside = os.path.join(os.path.dirname(arguments["file"]), "patroni.yml")
+    # If it is there, somebody was killed while he filled the file, which may be half of it now.
+    with open(aside if os.path.exists(aside) else path) as text:
         before = text.read()
     configuration = yaml.safe_load(before)
     for role, password in passwords.items():
@@ -70,8 +85,8 @@ def own(arguments, passwords):
         if not recovery:
             del configuration["postgresql"]["recovery_conf"]
     after = arguments["mark"] + "\n" + yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True)
-    if after != before:
-        write(path, after)
+    if after != before or os.path.exists(aside):
+        put(path, after, aside)
     if arguments["upstream"] and os.path.exists(arguments["upstream"]):
         os.unlink(arguments["upstream"])
     return {"changed": after != before}

@@ -96,8 +96,12 @@ async def look_at_blank(
         )
     unit = _unit(member, template, naming)
     needed = sorted({*patroni_yml.named_files(patroni)}, key=str)
-    seen = await look_at_paths(shell, member, [*texts, *([unit[0]] if unit else []), *needed])
+    made = tuple(
+        dict.fromkeys(chain(patroni_yml.directories(patroni), pgbackrest_conf.directories(pgbackrest)))
+    )
+    seen = await look_at_paths(shell, member, [*texts, *([unit[0]] if unit else []), *needed, *made])
     _refuse_files(member, seen, texts, needed)
+    _refuse_directories(member, seen, made)
     if unit is not None and seen[unit[0]].exists and not _marked(seen[unit[0]]):
         unit = None  # the administrator's; one that came with a package names another configuration, and is overridden
     drafts = [
@@ -130,11 +134,10 @@ async def look_at_blank(
     }
     if unit is not None or found["systemd"]["known"]:
         found["systemd"] = {"known": True, "enabled": True}
-    made = chain(patroni_yml.directories(patroni), pgbackrest_conf.directories(pgbackrest))
     return Blank(
         facts=parse_facts(member, found),
         drafts=tuple(drafts),
-        directories=tuple(dict.fromkeys(made)),
+        directories=made,
         configuration=patroni,
     )
 
@@ -208,6 +211,19 @@ def _refuse_files(
             where=member.name,
             untouched=NOTHING,
             next_command="put the node's own certificates and keys there",
+        )
+
+
+def _refuse_directories(
+    member: Member, seen: Mapping[PurePosixPath, PathFacts], made: Iterable[PurePosixPath]
+) -> None:
+    closed = [str(path) for path in made if not seen[path].exists and not seen[path].writable]
+    if closed:
+        raise Refused(
+            f"{member.dbsu} cannot make directories that the configuration names: {', '.join(closed)}",
+            where=member.name,
+            untouched=NOTHING,
+            next_command=f"as root: install -d -o {member.dbsu} -m 0700 {' '.join(closed)}",
         )
 
 

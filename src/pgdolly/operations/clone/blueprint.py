@@ -28,12 +28,6 @@ class NewMember:
         return self.instance.member.name
 
     @property
-    def as_root(self) -> bool:
-        """Whether patroni.yml has to be written as root."""
-        path = self.instance.member.patroni_config
-        return any(file.as_root for file in self.files if file.path == path)
-
-    @property
     def unit(self) -> bool:
         """Whether its service's unit is among the files."""
         return any(file.path.suffix == ".service" for file in self.files)

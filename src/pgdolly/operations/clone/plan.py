@@ -66,9 +66,7 @@ def _own_passwords(blueprint: CloneBlueprint) -> list[Stage]:
             tuple(
                 _lane(
                     member,
-                    UseOwnPasswords(
-                        instance=member.instance, keeper=keeper, as_root=member.as_root, reload=False
-                    ),
+                    UseOwnPasswords(instance=member.instance, keeper=keeper, reload=False),
                 )
                 for member in blueprint.members
             ),
@@ -186,7 +184,6 @@ def _promotion(blueprint: CloneBlueprint, standby: StandbyPlan) -> Promotion:
         replicas=tuple(replica.instance for replica in blueprint.replicas),
         stanza=blueprint.new_cluster,
         upstream=standby.upstream,
-        as_root=tuple(member.name for member in blueprint.members if member.as_root),
         slot=standby.slot,
         source=standby.source,
         backup=blueprint.backup,

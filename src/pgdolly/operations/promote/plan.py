@@ -37,7 +37,6 @@ def decide(facts: PromotionFacts, *, now: bool, backup: bool) -> Promotion:
         if current is None
         else ("nothing" if current.system_identifier == facts.leader.system_identifier else "upgrade"),
         own_passwords=own,
-        as_root=tuple(member for member, found in facts.marked.items() if not found.writable),
         slot=standby.get("primary_slot_name") if facts.source is not None else None,
         source=instance_of(facts.source) if facts.source is not None else None,
         backup=backup,

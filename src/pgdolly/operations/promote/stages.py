@@ -22,7 +22,6 @@ class Promotion:
 
     :param upstream: waited for; None: the cut is made where the cluster stands.
     :param own_passwords: its roles are the source's, and are to become its own: pgdolly made the cluster.
-    :param as_root: names of members whose patroni.yml root writes.
     :param stanza_need: what its stanza needs to take its WAL.
     :param slot: at the source, with the member there whose Patroni is told.
     """
@@ -34,7 +33,6 @@ class Promotion:
     stanza_need: Literal["nothing", "create", "upgrade"] = "create"
     delayed: bool = False
     own_passwords: bool = True
-    as_root: tuple[str, ...] = ()
     slot: str | None = None
     source: Instance | None = None
     backup: bool = True
@@ -66,9 +64,7 @@ def promotion_stages(promotion: Promotion) -> list[Stage]:
                 tuple(
                     _lane(
                         member,
-                        UseOwnPasswords(
-                            instance=member, keeper=leader, as_root=member.member.name in promotion.as_root
-                        ),
+                        UseOwnPasswords(instance=member, keeper=leader),
                     )
                     for member in members
                 ),
