@@ -34,10 +34,13 @@ class Controller:
     world: Servers
     process: subprocess.Popen[str]
     before: set[str]
+    resumed: str | None = None  # the run that it takes up
     output: str = field(default="", init=False)
 
     def run(self) -> str:
         """The id of its run."""
+        if self.resumed is not None:
+            return self.resumed
 
         def new() -> str | None:
             found = [

@@ -60,6 +60,10 @@ class FleetWorld(World):
         argv = ("systemctl", "stop", "patroni")
         self._run(member, argv, argv, user="root")
 
+    def start_service(self, member: Member) -> None:
+        argv = ("systemctl", "start", "patroni")
+        self._run(member, argv, argv, user="root")
+
     def logs(self, member: Member) -> Iterator[tuple[str, str]]:
         if self.fleet.nodes[member.name].pid is not None:
             argv = ("journalctl", "--unit=patroni", "--lines=100", "--no-pager")

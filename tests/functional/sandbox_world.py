@@ -54,9 +54,15 @@ class SandboxWorld(World):
         return done.stdout
 
     def stop_service(self, member: Member) -> None:
+        self._supervise(member, "stop")
+
+    def start_service(self, member: Member) -> None:
+        self._supervise(member, "start")
+
+    def _supervise(self, member: Member, verb: str) -> None:
         supervisorctl = PurePosixPath(self._common["pgdolly_patroni"]).with_name("supervisorctl")
         configuration = self._common["pgdolly_supervisor_config"]
-        self.as_dbsu(member, str(supervisorctl), "-c", configuration, "stop", member.name)
+        self.as_dbsu(member, str(supervisorctl), "-c", configuration, verb, member.name)
 
     @property
     def python_of_patroni(self) -> PurePosixPath:

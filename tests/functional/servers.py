@@ -106,7 +106,7 @@ class Servers(ABC):
             stderr=subprocess.STDOUT,
             text=True,
         )
-        return Controller(self, process, before)
+        return Controller(self, process, before, argv[1] if argv[0] == "resume" else None)
 
     @property
     def runs_directory(self) -> Path:
@@ -140,6 +140,10 @@ class Servers(ABC):
     @abstractmethod
     def stop_service(self, member: Member) -> None:
         """Stop the service that keeps a member's Patroni."""
+
+    @abstractmethod
+    def start_service(self, member: Member) -> None:
+        """Start it again."""
 
     def logs(self, member: Member) -> Iterator[tuple[str, str]]:
         """What has been written on a member's node, for the report of a failure: where, and the text."""

@@ -298,15 +298,15 @@ CHANGES: list[tuple[str, ResetFacts, str]] = [
         f"was {TARGET_SYSTEM}, is 1",
     ),
     (
-        "timeline of pg-test-3",
-        with_member(FACTS, 2, control={**FACTS.leader.control, "Latest checkpoint's TimeLineID": "2"}),
+        "timeline of pg-test-1",
+        with_member(FACTS, 0, control={**FACTS.leader.control, "Latest checkpoint's TimeLineID": "2"}),
         "was 1, is 2",
     ),
     (
-        "timeline of pg-test-3",
+        "timeline of pg-test-1",
         with_member(
             FACTS,
-            2,
+            0,
             control={"Database system identifier": FACTS.leader.control["Database system identifier"]},
         ),
         "was 1, is none",
@@ -335,6 +335,19 @@ def test_a_plan_is_stale_when_what_it_stands_on_has_changed(name: str, now: Rese
     assert change in raised.value.what
     assert raised.value.what.count(" was ") == 1, "nothing else is named"
     assert raised.value.untouched == "nothing was changed"
+
+
+def test_a_replica_that_replays_its_leaders_checkpoint_does_not_make_a_plan_stale() -> None:
+    """Its control file tells of the leader's timeline then, and told of an earlier one before."""
+    behind = with_member(FACTS, 1, running=True, standby=True)
+    now = with_member(behind, 1, control={**FACTS.leader.control, "Latest checkpoint's TimeLineID": "2"})
+    plan = Plan(operation="reset", target="pg-test", facts=tuple(present_facts(behind).items()))
+    refuse_stale(plan, present_facts(now))
+
+
+def test_a_primarys_own_word_counts_before_its_checkpoint() -> None:
+    promoted = with_member(FACTS, 0, primary_timeline=7)
+    assert present_facts(promoted)["timeline of pg-test-1"] == "7"
 
 
 def test_a_backup_that_came_since_does_not_make_a_plan_stale() -> None:

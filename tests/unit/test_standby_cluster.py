@@ -75,6 +75,7 @@ def standby(configured: StandbyCluster | None = OF_META, **changed: Any) -> Clus
     ("found", "addresses"),
     [
         ({"host": "a", "port": 5433}, (("a", 5433),)),
+        ({"host": "a", "port": "postgresql"}, (("a", 5432),)),
         ({"host": "a"}, (("a", 5432),)),
         ({"host": "a,b", "port": "5433"}, (("a", 5433), ("b", 5433))),
         ({"host": "a, b", "port": "5433,5434"}, (("a", 5433), ("b", 5434))),

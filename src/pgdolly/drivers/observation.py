@@ -61,6 +61,7 @@ class MemberFacts:
     lock: RunLock | None = None
     abandoned: RunLock | None = None  # the last run was given up half way
     cluster: ClusterView | None = None
+    primary_timeline: int | None = None
     standby_cluster: StandbyCluster | None = None  # what the cluster follows; None for one of its own
 
     @property
@@ -70,8 +71,9 @@ class MemberFacts:
 
     @property
     def timeline(self) -> int | None:
+        """A running primary's own; else that of the last checkpoint, which may be an earlier one."""
         text = self.control.get("Latest checkpoint's TimeLineID")
-        return int(text) if text else None
+        return self.primary_timeline or (int(text) if text else None)
 
     @property
     def segment_size(self) -> int:
@@ -176,4 +178,5 @@ def parse_facts(member: Member, found: dict[str, Any]) -> MemberFacts:
         abandoned=RunLock(**abandoned) if abandoned else None,
         cluster=parse_cluster_view(cluster) if cluster and "members" in cluster else None,
         standby_cluster=parse_standby_cluster(found.get("standby_cluster")),
+        primary_timeline=found.get("timeline"),
     )

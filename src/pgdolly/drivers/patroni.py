@@ -71,7 +71,9 @@ class StandbyCluster:
         hosts = self.host.split(",") if self.host else []
         ports = (self.port or "").split(",")
         ports = ports * len(hosts) if len(ports) == 1 else ports
-        return tuple((h.strip(), int(p.strip() or 5432)) for h, p in zip(hosts, ports, strict=False))
+        return tuple(
+            (h.strip(), int(p) if p.strip().isdigit() else 5432) for h, p in zip(hosts, ports, strict=False)
+        )
 
 
 def parse_standby_cluster(found: dict[str, Any] | None) -> StandbyCluster | None:

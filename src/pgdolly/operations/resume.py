@@ -11,7 +11,7 @@ from pgdolly.operations.clone.run import resume as resume_clone
 from pgdolly.operations.promote.run import resume as resume_promotion
 from pgdolly.operations.request import NOTHING, PitrRequest
 from pgdolly.operations.reset.run import resume as resume_reset
-from pgdolly.operations.site import world_of
+from pgdolly.operations.site import world_around, world_of
 
 
 async def take_up_any(
@@ -36,8 +36,13 @@ async def take_up_any(
     if run.operation == "promote" and further is None:
         return await resume_promotion(run, fleet, emit)
     if further is not None:
-        raise Refused(f"run {run.run_id} is a {run.operation}: it has no target", untouched=NOTHING)
-    return await running.take_up(run.run_id, world, cluster.members, emit)
+        raise Refused(
+            f"run {run.run_id} is a {run.operation}: its target cannot be moved",
+            untouched=NOTHING,
+            next_command=f"pgdolly resume {run.run_id} --abandon; a clone that has its configuration already is then "
+            f"recovered to another point by pgdolly reset {run.target} --from … --cleanup",
+        )
+    return await running.take_up(run.run_id, world_around(fleet, cluster), cluster.members, emit)
 
 
 async def give_up(run: RunRecord, fleet: Fleet) -> RunRecord:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pgdolly.domain.cluster import Cluster, Member
-from pgdolly.domain.errors import PgdollyError
+from pgdolly.domain.errors import InvalidInput, PgdollyError
 from pgdolly.drivers.observation import MemberFacts, observe_member
 from pgdolly.drivers.patroni import StandbyCluster
 from pgdolly.drivers.postgres import Instance
+from pgdolly.inventory.fleet import Fleet
 from pgdolly.steps.world import World
 from pgdolly.transport.reach import shell_for
 
@@ -47,6 +49,27 @@ class ClusterFacts:
 def world_of(clusters: Iterable[Cluster]) -> World:
     """The shells of all members of these clusters."""
     return World({member.name: shell_for(member) for cluster in clusters for member in cluster.members})
+
+
+def world_around(fleet: Fleet, cluster: Cluster) -> World:
+    """The same, with the members of every other cluster that can be reached by what the inventory says."""
+    shells = dict(world_of([cluster]).shells)
+    for other in fleet.clusters.values():
+        with contextlib.suppress(InvalidInput):  # of no concern here
+            shells.update(world_of([other]).shells)
+    return World(shells)
+
+
+async def member_at(
+    fleet: Fleet, world: World, addresses: Collection[str], *, but: Cluster
+) -> MemberFacts | None:
+    """A member that answers of the cluster that has one of these addresses: its leader, if there is one."""
+    for cluster in fleet.clusters.values():
+        there = any(member.node.address in addresses for member in cluster.members)
+        if there and cluster.name != but.name and all(m.name in world.shells for m in cluster.members):
+            facts = await observe_cluster(world, cluster)
+            return facts.leader or next(iter(facts.members), None)
+    return None
 
 
 async def observe_cluster(world: World, cluster: Cluster, *, measure: bool = False) -> ClusterFacts:

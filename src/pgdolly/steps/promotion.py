@@ -13,6 +13,7 @@ from pgdolly.engine.step import Effect, StepCheck, StepState
 from pgdolly.steps.world import StepContext, wait_for
 
 PROMOTE_SECONDS = 300.0
+SLOT_PREFIX = "pgdolly_"  # of slots that a clone has its source keep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

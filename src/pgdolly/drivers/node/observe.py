@@ -216,6 +216,10 @@ def main(arguments):
     if patroni.get("rest_address"):
         status, answer = call(local, "/cluster", timeout=3)
         found["cluster"] = answer if status == 200 else {"error": answer}
+        if found["postmaster"] and not found["data_directory"]["standby"]:
+            # A primary's own word: its control file, and the store, tell of a promotion a while later only.
+            _, answer = call(local, "/patroni", timeout=3)
+            found["timeline"] = answer.get("timeline") if isinstance(answer, dict) else None
         found["standby_cluster"] = standby_cluster(local, data_directory)
     for key, name in (("lock", "run.lock"), ("abandoned", "run.abandoned")):
         try:

@@ -30,10 +30,9 @@ from pgdolly.operations.reset.refusals import refuse_full, refuse_odd_path
 from pgdolly.operations.site import ClusterFacts, instance_of
 from pgdolly.recovery.resolved import ResolvedRecovery
 from pgdolly.recovery.select import resolve
+from pgdolly.steps.promotion import SLOT_PREFIX
 from pgdolly.steps.stanza import refuse_foreign_archive_command
 from pgdolly.steps.world import World
-
-SLOT_PREFIX = "pgdolly_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,7 @@ def _standby(facts: CloneFacts, resolved: ResolvedRecovery | None) -> StandbyPla
     slot = SLOT_PREFIX + facts.new.name.replace("-", "_").replace(".", "_").lower() if request.slot else None
     configuration: dict[str, Any] = {
         "host": facts.upstream.host,
-        "port": facts.upstream.port if "," in facts.upstream.port else int(facts.upstream.port),
+        "port": facts.upstream.ports[0],  # the same for all of them
         "create_replica_methods": ["basebackup"],
     }
     if slot is not None:

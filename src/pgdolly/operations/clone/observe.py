@@ -133,8 +133,15 @@ def upstream_of(source_cluster: Cluster, source: ClusterFacts, new: Cluster) -> 
     ):
         return listed([(new.upstream, source_cluster.members[0].port)])
     running = {facts.member.name: facts.running_port for facts in source.members if facts.running}
+    ports = {member.name: running.get(member.name) or member.port for member in source_cluster.members}
+    leader = source.leader.member.name if source.leader is not None else source_cluster.members[0].name
+    # Patroni takes several hosts with one port only: it writes "host:5432,5433" into its pgpass, which matches nothing.
     return listed(
-        [(member.node.address, running.get(member.name) or member.port) for member in source_cluster.members]
+        [
+            (member.node.address, ports[member.name])
+            for member in source_cluster.members
+            if ports[member.name] == ports[leader]
+        ]
     )
 
 

@@ -11,11 +11,12 @@ from pgdolly.drivers import patroni
 from pgdolly.drivers.catalogue import info_command
 from pgdolly.drivers.catalogue_format import STATUS_MISSING_STANZA_PATH, parse_info
 from pgdolly.drivers.node_program import run_node_program
-from pgdolly.drivers.observation import observe_command
+from pgdolly.drivers.observation import MemberFacts, observe_command
 from pgdolly.drivers.patroni import StoreView
 from pgdolly.drivers.removal import Remains, look_for_remains
 from pgdolly.inventory.fleet import Fleet
-from pgdolly.operations.site import world_of
+from pgdolly.operations.site import member_at, world_around, world_of
+from pgdolly.steps.promotion import SLOT_PREFIX
 from pgdolly.steps.world import World
 from pgdolly.transport.shell import run_checked
 
@@ -45,6 +46,7 @@ class DropFacts:
     :param store: what Patroni's store holds of it; None if no member has a configuration that leads there.
     :param stanza: its own, by its nodes' pgBackRest configuration; None if there is none.
     :param repo_keys: the repositories that hold the stanza; asked for only if it is to be deleted.
+    :param upstream: a member of the cluster that keeps WAL for it in a slot of pgdolly's.
     """
 
     cluster: Cluster
@@ -53,6 +55,7 @@ class DropFacts:
     store: StoreView | None = None
     neighbours: tuple[Neighbour, ...] = ()
     repo_keys: tuple[int, ...] = ()
+    upstream: MemberFacts | None = None
 
     @property
     def leader(self) -> Remains | None:
@@ -86,7 +89,7 @@ async def observe(fleet: Fleet, name: str, *, with_backups: bool) -> tuple[DropF
     :raises CommandFailed: if the store or the repository does not answer.
     """
     cluster = fleet.cluster(name)
-    world = world_of([cluster])
+    world = world_around(fleet, cluster)
 
     async def look(member: Member) -> Remains | PgdollyError:
         try:
@@ -111,6 +114,10 @@ async def observe(fleet: Fleet, name: str, *, with_backups: bool) -> tuple[DropF
     store = (
         await patroni.read_store(world.shell(configured.member), configured.member) if configured else None
     )
+    upstream = None
+    if store is not None and (store.upstream_slot or "").startswith(SLOT_PREFIX) and store.standby_of:
+        hosts = str(store.standby_of[0]).split(",")
+        upstream = await member_at(fleet, world, hosts, but=cluster)
     keys = await _repo_keys(world, archiving) if archiving is not None and with_backups else ()
     return (
         DropFacts(
@@ -120,6 +127,7 @@ async def observe(fleet: Fleet, name: str, *, with_backups: bool) -> tuple[DropF
             store=store,
             neighbours=neighbours,
             repo_keys=keys,
+            upstream=upstream,
         ),
         world,
     )

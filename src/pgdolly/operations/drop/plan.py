@@ -10,8 +10,10 @@ from pgdolly.engine.step import Step
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.drop.observe import DropFacts
 from pgdolly.operations.drop.refusals import names_of, others_on_node, shared_files
+from pgdolly.operations.site import instance_of
 from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StopServer
 from pgdolly.steps.member import StopMember
+from pgdolly.steps.promotion import KeepSlot
 
 
 def plan_drop(facts: DropFacts, fleet: Fleet, *, with_backups: bool) -> Plan:
@@ -29,6 +31,9 @@ def plan_drop(facts: DropFacts, fleet: Fleet, *, with_backups: bool) -> Plan:
             tuple(Lane(member.member.name, (_remove_data(member, fleet),)) for member in facts.members),
         ),
     ]
+    if facts.upstream is not None and facts.store is not None and facts.store.upstream_slot is not None:
+        free = KeepSlot(instance=instance_of(facts.upstream), slot=facts.store.upstream_slot, kept=False)
+        stages.append(Stage("free the source", (Lane(facts.upstream.member.name, (free,)),)))
     configured, archiving = facts.configured, facts.archiving
     if configured is not None and facts.store is not None and not facts.store.empty:
         assert configured.scope is not None
@@ -154,7 +159,8 @@ def _warnings(facts: DropFacts, *, with_backups: bool) -> tuple[str, ...]:
         for member in facts.members
         if member.fillers
     ]
-    if facts.store is not None and facts.store.upstream_slot and facts.store.standby_of:
+    kept = facts.upstream is None
+    if kept and facts.store is not None and facts.store.upstream_slot and facts.store.standby_of:
         slot, (host, port) = facts.store.upstream_slot, facts.store.standby_of
         warnings.append(
             f"replication slot {slot} at {host}:{port or 5432} goes on keeping WAL for {name}: drop it there "

@@ -216,7 +216,9 @@ def present_facts(facts: ResetFacts) -> dict[str, str]:
     for member in facts.target.members:
         name = member.member.name
         found[f"system identifier of {name}"] = str(member.system_identifier or "none")
-        found[f"timeline of {name}"] = str(member.timeline or "none")
+        if not (member.running and member.standby):
+            # What a replica's control file says changes whenever it has replayed a checkpoint of its leader's.
+            found[f"timeline of {name}"] = str(member.timeline or "none")
         found[f"data directory of {name}"] = str(member.data_directory)
         found[f"version of PostgreSQL on {name}"] = member.postgres_version
     for backup in facts.catalogue.backups:

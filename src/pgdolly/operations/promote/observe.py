@@ -1,0 +1,111 @@
+"""What a promotion has to know before it can be planned. Reads only."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from pgdolly.domain.backup import Catalogue
+from pgdolly.domain.errors import CommandFailed, PgdollyError, Refused
+from pgdolly.domain.lsn import LSN
+from pgdolly.drivers import patroni, postgres
+from pgdolly.drivers.catalogue import read_catalogue
+from pgdolly.drivers.configuration import PathFacts, look_at_paths
+from pgdolly.drivers.observation import MemberFacts
+from pgdolly.drivers.upstream import Position, Upstream, ask_upstream
+from pgdolly.inventory.fleet import Fleet
+from pgdolly.operations.locking import held
+from pgdolly.operations.request import NOTHING
+from pgdolly.operations.site import ClusterFacts, instance_of, member_at, observe_cluster, world_around
+from pgdolly.steps.standby import RECEIVED
+from pgdolly.steps.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionFacts:
+    """The standby cluster, its configuration, how far it is, and how far its upstream is (None: it does not answer).
+
+    :param marked: each member's patroni.yml: whether a clone made it, and whether the dbsu can write it.
+    :param source: the cluster of the inventory that has the upstream's addresses, with a member that answers.
+    """
+
+    cluster: ClusterFacts
+    leader: MemberFacts
+    configuration: dict[str, Any]
+    upstream: Upstream
+    position: Position | None
+    problem: PgdollyError | None
+    replayed: LSN | None
+    catalogue: Catalogue | None
+    marked: dict[str, PathFacts]
+    source: MemberFacts | None
+
+
+async def observe(fleet: Fleet, name: str) -> tuple[PromotionFacts, World]:
+    """Look at the cluster and ask its upstream.
+
+    :raises Refused: if it is no standby cluster, or has no leader.
+    """
+    cluster = fleet.cluster(name)
+    world = dataclasses.replace(world_around(fleet, cluster), passwords=cluster.passwords)
+    facts = await observe_cluster(world, cluster)
+    for member, error in facts.silent:
+        error.where, error.untouched = error.where or member.name, NOTHING
+        raise error
+    for each in facts.members:
+        if each.lock is not None:
+            raise held(name, each.member.name, each.lock)
+    leader = facts.leader
+    if leader is None or not leader.running:
+        raise Refused(
+            f"{name} has no running leader",
+            where=name,
+            untouched=NOTHING,
+            next_command=f"pgdolly status {name}",
+        )
+    shell = world.shell(leader.member)
+    configuration = await patroni.read_configuration(shell, leader.member)
+    standby = configuration.get("standby_cluster")
+    if not standby:
+        raise Refused(
+            f"{name} is no standby cluster: it is promoted already",
+            where=name,
+            untouched=NOTHING,
+            next_command=f"pgdolly status {name}; its backups: pgdolly cleanup {name}",
+        )
+    upstream = Upstream.of_configuration(standby)
+    position: Position | None = None
+    problem: PgdollyError | None = None
+    try:
+        position = await ask_upstream(shell, leader.member, upstream, bin_directory=leader.bin_directory)
+    except CommandFailed as error:
+        problem = error
+    command = await postgres.public_sql_command(shell, instance_of(leader), RECEIVED)
+    [[replayed, *_]] = await postgres.query(shell, command, doing=f"ask {leader.member.name} how far it is")
+    try:
+        catalogue = await read_catalogue(shell.run, leader.stanza, config=leader.member.pgbackrest_config)
+    except PgdollyError:
+        catalogue = None  # no stanza yet
+    marked = {}
+    for each in facts.members:
+        path = each.member.patroni_config
+        seen = await look_at_paths(world.shell(each.member), each.member, [path])
+        marked[each.member.name] = seen[path]
+    return (
+        PromotionFacts(
+            cluster=facts,
+            leader=leader,
+            configuration=configuration,
+            upstream=upstream,
+            position=position,
+            problem=problem,
+            replayed=LSN.parse(replayed) if replayed else None,
+            catalogue=catalogue,
+            marked=marked,
+            source=await member_at(fleet, world, upstream.hosts, but=cluster)
+            if standby.get("primary_slot_name")
+            else None,
+        ),
+        world,
+    )

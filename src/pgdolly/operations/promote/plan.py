@@ -1,0 +1,96 @@
+"""Decide the promotion of a standby cluster, and plan it. Pure."""
+
+from __future__ import annotations
+
+from pgdolly.domain.draft import MARK
+from pgdolly.domain.errors import Refused
+from pgdolly.engine.plan import Plan
+from pgdolly.operations.promote.observe import PromotionFacts
+from pgdolly.operations.promote.stages import Promotion, promotion_stages
+from pgdolly.operations.request import NOTHING
+from pgdolly.operations.site import instance_of
+
+
+def decide(facts: PromotionFacts, *, now: bool, backup: bool) -> Promotion:
+    """:raises Refused: if it cannot be told what would be missing, and that was not accepted."""
+    name = facts.cluster.cluster.name
+    if facts.position is None and not now:
+        assert facts.problem is not None
+        raise Refused(
+            f"its upstream {facts.upstream} does not answer, so nobody can tell what {name} lacks; it has replayed "
+            f"to {facts.replayed}",
+            where=name,
+            untouched=NOTHING,
+            next_command=f"pgdolly promote {name} --now, which takes what is there",
+        )
+    standby = facts.configuration["standby_cluster"]
+    current = facts.catalogue.current if facts.catalogue is not None else None
+    own = all((found.first_line or "").startswith(MARK) for found in facts.marked.values())
+    replicas = [member for member in facts.cluster.members if member is not facts.leader]
+    return Promotion(
+        leader=instance_of(facts.leader),
+        replicas=tuple(instance_of(member) for member in replicas),
+        stanza=facts.leader.stanza,
+        upstream=None if now else facts.upstream,
+        delayed=bool(standby.get("recovery_min_apply_delay")),
+        stanza_need="create"
+        if current is None
+        else ("nothing" if current.system_identifier == facts.leader.system_identifier else "upgrade"),
+        own_passwords=own,
+        slot=standby.get("primary_slot_name") if facts.source is not None else None,
+        source=instance_of(facts.source) if facts.source is not None else None,
+        backup=backup,
+    )
+
+
+def plan_promotion(facts: PromotionFacts, promotion: Promotion) -> Plan:
+    """Pure."""
+    name, lag = facts.cluster.cluster.name, _lag(facts)
+    lines = [f"{name} no longer follows {facts.upstream} and is a cluster of its own"]
+    if promotion.upstream is not None:
+        lines.append(f"before that it replays what {facts.upstream} has then: {lag} behind now")
+    else:
+        lines.append(f"it is cut off where it stands (--now): {lag}")
+    lines.append(
+        {
+            "create": f"stanza {promotion.stanza} is created",
+            "upgrade": f"stanza {promotion.stanza} is of another system and is upgraded",
+            "nothing": f"stanza {promotion.stanza} is of this system",
+        }[promotion.stanza_need]
+    )
+    lines.append("a full backup follows" if promotion.backup else "no backup is taken (--no-backup)")
+    warnings = []
+    if not promotion.own_passwords:
+        warnings.append(
+            f"patroni.yml of {name} was not made by pgdolly: its roles keep the passwords that are in it, and a "
+            "standby_cluster in its bootstrap section has to be taken out there by hand"
+        )
+    standby = facts.configuration["standby_cluster"]
+    if standby.get("primary_slot_name") and promotion.slot is None:
+        warnings.append(
+            f"slot {standby['primary_slot_name']} at {facts.upstream} is not dropped: no node of the inventory has it"
+        )
+    return Plan(
+        operation="promote",
+        target=name,
+        summary=tuple(lines),
+        warnings=tuple(warnings),
+        facts=tuple(sorted(present_facts(facts).items())),
+        stages=tuple(promotion_stages(promotion)),
+    )
+
+
+def _lag(facts: PromotionFacts) -> str:
+    if facts.position is None or facts.replayed is None:
+        return f"nobody can tell how much it lacks; it has replayed to {facts.replayed}"
+    behind = max(0, facts.position.lsn.position - facts.replayed.position)
+    return f"{behind:,} bytes of WAL ({facts.replayed} of {facts.position.lsn})"
+
+
+def present_facts(facts: PromotionFacts) -> dict[str, str]:
+    """What the plan stands on."""
+    return {
+        f"leader of {facts.cluster.cluster.name}": facts.leader.member.name,
+        f"system identifier of {facts.leader.member.name}": str(facts.leader.system_identifier),
+        "upstream": str(facts.upstream),
+    }
