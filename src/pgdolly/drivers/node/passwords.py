@@ -68,6 +68,15 @@ def make(arguments, given):
     return made
 
 
+def forget(path, mark):
+    """Remove a file with its passwords; from a directory of root's, all of it but its first line, by which it goes."""
+    if path and os.path.exists(path):
+        if os.access(os.path.dirname(path), os.W_OK):
+            os.unlink(path)
+        else:
+            fill(path, mark + "\n")
+
+
 def own(arguments, passwords):
     import yaml
 
@@ -87,8 +96,7 @@ def own(arguments, passwords):
     after = arguments["mark"] + "\n" + yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True)
     if after != before or os.path.exists(aside):
         put(path, after, aside)
-    if arguments["upstream"] and os.path.exists(arguments["upstream"]):
-        os.unlink(arguments["upstream"])
+    forget(arguments["upstream"], arguments["mark"])
     return {"changed": after != before}
 
 
