@@ -39,13 +39,14 @@ _UP = pytest.StashKey[World]()
 
 
 # What only one kind of world has: the sandbox is reached by ssh here and nowhere else; nodes go down on a fleet alone.
-ON_A_SANDBOX, ON_A_FLEET = "test_7_over_ssh.py", "test_9_nodes.py"
+ON_A_SANDBOX = ("test_7_over_ssh.py", "test_clone_several.py")
+ON_A_FLEET = ("test_9_nodes.py",)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out what is not there in this world; None leaves the question to pytest."""
     other = ON_A_SANDBOX if config.getoption("--fleet") else ON_A_FLEET
-    return True if collection_path.name == other else None
+    return True if collection_path.name in other else None
 
 
 def made_here(name: str, kind: Callable[[Path], World], up: pytest.Stash) -> Iterator[World]:
