@@ -1,4 +1,4 @@
-"""A reset out of an encrypted object store that the target's own configuration does not lead to; and its secrets."""
+"""A reset and a clone out of an encrypted object store that the new data's own nodes do not know; and its secrets."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ PLACE = replace(Place.of_environment(), name="pgdolly-reset-s3")
 PROJECT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
 TARGETS = ("pg-test-1", "pg-test-2", "pg-test-3")
+CLONE, CLONED = "pg-meta2", "pg-meta2-1"
 # Those of the source's repository: the target's nodes have the store's keys of their own.
 SECRETS = ("pgBackRest.pg-meta",)
+# The clone's own roles', which the inventory gives: no other process of this machine knows them.
+OWN = {
+    "pg_dbsu_password": "The-Clones-Superuser",
+    "pg_replication_password": "The-Clones-Replicator",
+    "pgdolly_rewind_password": "The-Clones-Rewinder",
+}
 REFUSED = 3
 WATCH_SECONDS = 0.02
 
@@ -33,7 +40,8 @@ WATCH_SECONDS = 0.02
 def fleet(pytestconfig: pytest.Config) -> Iterator[Fleet]:
     take_down(PLACE)
     try:
-        yield Fleet.up(Plan(postgres=pytestconfig.getoption("--postgres"), repository="s3"), place=PLACE)
+        plan = Plan(postgres=pytestconfig.getoption("--postgres"), repository="s3", extra=(CLONE,))
+        yield Fleet.up(plan, place=PLACE)
     finally:
         take_down(PLACE)
 
@@ -90,8 +98,9 @@ def controlled(
 class Watch(threading.Thread):
     """Looks at every process's arguments and environment, here and on the nodes, again and again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *more: str) -> None:
         super().__init__(daemon=True)
+        self.words = [secret.encode() for secret in (*SECRETS, *more)]
         self.looks = 0
         self.seen: list[str] = []
         self._over = threading.Event()
@@ -105,7 +114,6 @@ class Watch(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        words = [secret.encode() for secret in SECRETS]
         while not self._over.wait(WATCH_SECONDS):
             self.looks += 1
             for process in Path("/proc").glob("[0-9]*"):
@@ -114,13 +122,13 @@ class Watch(threading.Thread):
                         text = (process / file).read_bytes()
                     except OSError:
                         continue
-                    if any(word in text for word in words):
+                    if any(word in text for word in self.words):
                         self.seen.append(f"{file} of {text[:200]!r}")
 
 
-def holding_secrets(*directories: Path) -> list[str]:
+def holding_secrets(*directories: Path, more: tuple[str, ...] = ()) -> list[str]:
     """The files below that hold a secret."""
-    words = [secret.encode() for secret in SECRETS]
+    words = [secret.encode() for secret in (*SECRETS, *more)]
     return [
         str(path)
         for directory in directories
@@ -155,6 +163,63 @@ def test_the_clean_up_goes_to_the_targets_own_place_in_the_store(fleet: Fleet, h
     controlled(fleet, home, "pgdolly", "check", "pg-test", "pg-meta")
     info = json.loads(fleet.exec("pg-test-1", "pgbackrest", "info", "--output=json").stdout)
     assert [stanza["name"] for stanza in info] == ["pg-test"]
+
+
+def test_a_clone_with_secrets_that_nobody_sees(fleet: Fleet, rows: str, home: Path, tmp_path: Path) -> None:
+    """It is made, promoted and dropped; every statement is logged meanwhile."""
+    tree = yaml.safe_load(fleet.inventory.read_text())
+    tree["all"]["children"][CLONE]["vars"].update(OWN)
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text(yaml.safe_dump(tree))
+    more = tuple(OWN.values())
+    node = fleet.nodes[CLONED]
+    psql(fleet, "pg-meta-1", "ALTER SYSTEM SET log_statement = 'all'")
+
+    def pgdolly(*argv: str) -> subprocess.CompletedProcess[str]:
+        return controlled(fleet, home, "pgdolly", *argv, PGDOLLY_INVENTORY=str(inventory))
+
+    shown = pgdolly("clone", "pg-meta", CLONE, "--standby", "--check")
+    assert "repo1-path=/pgbackrest/pg-meta " in shown.stdout and "repo1-cipher-pass=***" in shown.stdout
+    with Watch(*more) as watch:
+        made = pgdolly("clone", "pg-meta", CLONE, "--standby", "--via", "backup", "--yes", "--output=json")
+        upstream = fleet.exec(
+            CLONED, "stat", "-c", "%U %a", "/etc/pgbackrest/pgbackrest-upstream.conf"
+        ).stdout
+        promoted = pgdolly("promote", CLONE, "--yes")
+    assert upstream == "postgres 600\n"
+    assert psql(fleet, CLONED, "SELECT count(*) FROM orders") == rows
+    stored = psql(fleet, CLONED, "SELECT count(*) FROM pg_authid WHERE rolpassword LIKE 'SCRAM-SHA-256%'")
+    assert int(stored) >= len(OWN)
+    role = {"PGPASSWORD": OWN["pg_replication_password"], "PGUSER": "replicator"}
+    let_in = fleet.exec(
+        CLONED,
+        *("env", *(f"{name}={value}" for name, value in role.items())),
+        *("psql", "-h", node.address, "-XAtc", "SELECT 1", "postgres"),
+    )
+    assert let_in.stdout == "1\n", let_in.stderr
+
+    # Its own place in the store, with a passphrase of its own.
+    pgdolly("check", CLONE, "pg-meta")
+    info = json.loads(fleet.exec(CLONED, "pgbackrest", "info", "--output=json").stdout)
+    assert [stanza["name"] for stanza in info] == [CLONE]
+    configuration = fleet.exec(CLONED, "cat", "/etc/pgbackrest/pgbackrest.conf").stdout.splitlines()
+    assert f"repo1-path=/pgbackrest/{CLONE}" in configuration
+    assert f"repo1-cipher-pass=pgBackRest.{CLONE}" in configuration
+    left = fleet.exec(CLONED, "ls", "/etc/pgbackrest").stdout.split()
+    assert left == ["pgbackrest.conf"]
+
+    with Watch(*more) as last:
+        dropped = pgdolly("drop", CLONE, "--with-backups", "--yes")
+    psql(fleet, "pg-meta-1", "ALTER SYSTEM RESET log_statement")
+    assert watch.looks > 20 and last.looks > 5
+    assert watch.seen == [] and last.seen == []
+    for done in (shown, made, promoted, dropped):
+        assert not any(secret in done.stdout + done.stderr for secret in (*SECRETS, *more))
+    pg = [node.pg / part for part in ("log", "spool", "tmp")]
+    assert holding_secrets(home, *pg, more=more) == []
+    assert not (node.pg / "pgdolly").exists()
+    journal = fleet.exec(CLONED, "journalctl", "--no-pager", user="root").stdout
+    assert journal and not any(secret in journal for secret in (*SECRETS, *more))
 
 
 def test_a_file_of_secrets_goes_when_its_run_is_given_up(fleet: Fleet, rows: str, home: Path) -> None:

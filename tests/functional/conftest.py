@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from sandbox_world import SandboxWorld  # noqa: E402
 from scenario import Scenario  # noqa: E402
 from world import World  # noqa: E402
 
+from fleet import Fleet  # noqa: E402
 from fleet.layout import Place  # noqa: E402
 
 NETWORK = os.environ.get("PGDOLLY_TEST_NETWORK", "127.10.20")
@@ -39,14 +41,15 @@ _UP = pytest.StashKey[World]()
 
 
 # What only one kind of world has: the sandbox is reached by ssh here and nowhere else; nodes go down on a fleet alone.
+PROJECT = Path(__file__).parents[2]
 ON_A_SANDBOX = ("test_7_over_ssh.py", "test_clone_several.py")
-ON_A_FLEET = ("test_9_nodes.py",)
+ON_A_FLEET = ("test_9_nodes.py", "test_clone_on_nodes.py")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out what is not there in this world; None leaves the question to pytest."""
-    other = ON_A_SANDBOX if config.getoption("--fleet") else ON_A_FLEET
-    return True if collection_path.name in other else None
+    others = ON_A_SANDBOX if config.getoption("--fleet") else ON_A_FLEET
+    return True if collection_path.name in others else None
 
 
 def made_here(name: str, kind: Callable[[Path], World], up: pytest.Stash) -> Iterator[World]:
@@ -115,6 +118,35 @@ def whole_target(world: World) -> None:
     states = sorted((role, state) for role, state, _ in world.view(TARGET)["members"].values())
     if states != [("leader", "running"), ("replica", "streaming"), ("replica", "streaming")]:
         world.reset("--from", "pg-meta")
+
+
+@pytest.fixture
+def fleet(world: World) -> Iterator[Fleet]:
+    """The fleet, with every node on and its network whole again in the end."""
+    assert isinstance(world, FleetWorld)
+    yield world.fleet
+    world.fleet.mend()
+    for name, node in world.fleet.nodes.items():
+        if node.pid is None:
+            world.fleet.boot(name)
+
+
+@pytest.fixture
+def manual_rights(fleet: Fleet) -> Iterator[None]:
+    """Who logs in may do what the manual's sudoers fragment says, and no more."""
+    text = (PROJECT / "docs" / "how-to" / "fleet.md").read_text()
+    [fragment] = re.findall(r"```sudoers\n(.*?)```", text, re.DOTALL)
+    files = {node.root / "etc/sudoers.d/admin": node for node in fleet.nodes.values()}
+    before = {file: file.read_text() for file in files}
+    for file in files:
+        file.write_text(fragment)
+    checked = fleet.exec("pg-test-1", "visudo", "-cf", "/etc/sudoers.d/admin", user="root")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    more = fleet.exec("pg-test-1", "sudo", "-n", "id", user="admin")
+    assert more.returncode != 0, "the fleet's own rules are still there"
+    yield
+    for file, rules in before.items():
+        file.write_text(rules)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ The tests themselves look at the nodes from this machine: at their files, and th
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from collections.abc import Iterator
@@ -22,7 +23,29 @@ from fleet import Fleet, Plan, backup_files, network, patroni_files
 from fleet.fleet import take_down
 from fleet.layout import ADMIN, DBSU, PATRONI_PORT, POSTGRES_PORT, Place
 
+LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000  # setns(2)
+SETRESUID = {"x86_64": 117, "aarch64": 147}
+
+
+@contextlib.contextmanager
+def acting_as(user: int) -> Iterator[None]:
+    """Let this thread, and no other, act as another user: an application may connect while the test goes on as root.
+
+    os.seteuid is the C library's, which changes all threads alike; the system call itself changes its own
+    (setuid(2), "C library/kernel differences").
+    """
+
+    def change(effective: int) -> None:
+        unchanged = ctypes.c_long(-1)
+        if LIBC.syscall(SETRESUID[os.uname().machine], unchanged, ctypes.c_long(effective), unchanged) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+    change(user)
+    try:
+        yield
+    finally:
+        change(0)
 
 
 class FleetWorld(World):
@@ -108,10 +131,9 @@ class FleetWorld(World):
         """
         directory = os.open(sockets, os.O_PATH | os.O_DIRECTORY)
         try:
-            os.seteuid(member.directory.stat().st_uid)
-            return super().connect(member, Path(f"/proc/self/fd/{directory}"), **settings)
+            with acting_as(member.directory.stat().st_uid):
+                return super().connect(member, Path(f"/proc/self/fd/{directory}"), **settings)
         finally:
-            os.seteuid(0)
             os.close(directory)
 
     def rest(self, member: Member, path: str) -> Any:
@@ -126,7 +148,7 @@ class FleetWorld(World):
         namespace = network.NAMESPACES / self.place.controller_namespace
         descriptor = os.open(namespace, os.O_RDONLY)
         try:
-            if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET) != 0:
+            if LIBC.setns(descriptor, CLONE_NEWNET) != 0:
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(namespace))
         finally:
             os.close(descriptor)
