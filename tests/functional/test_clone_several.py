@@ -1,4 +1,4 @@
-"""Several clones at once: of a clone, beside another on one host, and of a source whose nodes do not answer any more."""
+"""Several clones: of a clone, beside another on one host, and of a source whose nodes do not answer any more."""
 
 from __future__ import annotations
 

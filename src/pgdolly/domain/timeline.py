@@ -63,11 +63,11 @@ class TimelineHistory:
         return timeline == self.timeline and (begin is None or begin <= lsn)
 
     def timeline_at(self, lsn: LSN) -> int:
-        """The timeline on which this history passes `lsn`: the newest that begins at or before it, as PostgreSQL reads it.
+        """The timeline on which this history passes `lsn`: the newest that begins at or before it.
 
-        A recovery along timeline 2 that stops at a target before 2 left 1 writes a history that runs backwards:
-        1 up to the fork of 2, 2 up to the target. Of 2 it holds nothing.
-        Source: PostgreSQL, src/backend/access/transam/timeline.c, tliOfPointInHistory.
+        So PostgreSQL reads it (src/backend/access/transam/timeline.c, tliOfPointInHistory), and it matters:
+        a recovery along timeline 2 that stops at a target before 2 left 1 writes a history that runs backwards, 1 up
+        to the fork of 2, 2 up to the target. Of 2 it holds nothing.
         """
         begins: list[LSN | None] = [None, *(fork.at for fork in self.forks)]
         for timeline, begin in reversed(list(zip(self.path, begins, strict=True))):

@@ -147,6 +147,8 @@ def upstream_of(source_cluster: Cluster, source: ClusterFacts, new: Cluster) -> 
 
 def refuse_other_upstream(fleet: Fleet, source: Cluster, new: Cluster) -> None:
     """:raises InvalidInput: if pg_upstream is a member of a cluster that is not the source."""
+    if any(new.upstream in (member.node.address, member.name) for member in source.members):
+        return
     for cluster in fleet.clusters.values():
         if cluster.name != source.name and any(
             new.upstream in (member.node.address, member.name) for member in cluster.members
@@ -190,8 +192,14 @@ async def _position(
         )
     except CommandFailed as error:
         error.untouched = NOTHING
+        if "pg_hba" not in error.stderr_end and "authentication" not in error.stderr_end:
+            error.next_command = (
+                f"see that {source.cluster.name} runs (pgdolly status {source.cluster.name}) and can be reached from "
+                f"{first.name}; or give a point that its backups hold: --time …"
+            )
+            raise
         error.next_command = (
             f"let {first.node.address} in by the source's pg_hba.conf (host replication {role.get('username')} "
-            f"{first.node.address}/32 scram-sha-256), or see that {upstream} can be reached from there"
+            f"{first.node.address}/32 scram-sha-256), with the password of its patroni.yml"
         )
         raise

@@ -102,7 +102,7 @@ async def observe(fleet: Fleet, name: str) -> tuple[PromotionFacts, World]:
             replayed=LSN.parse(replayed) if replayed else None,
             catalogue=catalogue,
             marked=marked,
-            source=await member_at(fleet, world, upstream.hosts, but=cluster)
+            source=await member_at(fleet, world, follows.addresses, but=cluster)
             if follows.slot is not None
             else None,
         ),

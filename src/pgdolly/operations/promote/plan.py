@@ -49,7 +49,7 @@ def plan_promotion(facts: PromotionFacts, promotion: Promotion) -> Plan:
     if promotion.upstream is not None:
         lines.append(f"before that it replays what {facts.upstream} has then: {lag} behind now")
     else:
-        lines.append(f"it is cut off where it stands (--now): {lag}")
+        lines.append(f"it is cut off with what it has received until then (--now): {lag} behind now")
     lines.append(
         {
             "create": f"stanza {promotion.stanza} is created",
@@ -80,7 +80,7 @@ def plan_promotion(facts: PromotionFacts, promotion: Promotion) -> Plan:
 
 def _lag(facts: PromotionFacts) -> str:
     if facts.position is None or facts.replayed is None:
-        return f"nobody can tell how much it lacks; it has replayed to {facts.replayed}"
+        return f"nobody can tell how many bytes (it has replayed to {facts.replayed})"
     behind = max(0, facts.position.lsn.position - facts.replayed.position)
     return f"{behind:,} bytes of WAL ({facts.replayed} of {facts.position.lsn})"
 
