@@ -40,10 +40,10 @@ LOG_LINES = 25
 _UP = pytest.StashKey[World]()
 
 
-# What only one kind of world has: the sandbox is reached by ssh here and nowhere else; nodes go down on a fleet alone.
-ON_A_SANDBOX = ("test_7_over_ssh.py",)
-ON_A_FLEET = ("test_9_nodes.py", "test_clone_on_nodes.py")
 PROJECT = Path(__file__).parents[2]
+# What only one kind of world has: the sandbox is reached by ssh here and nowhere else; nodes go down on a fleet alone.
+ON_A_SANDBOX = ("test_7_over_ssh.py", "test_clone_several.py")
+ON_A_FLEET = ("test_9_nodes.py", "test_clone_on_nodes.py")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -209,6 +209,12 @@ def test_the_manuals_own_way(world: World, scenario: Scenario) -> None:
     world.shell(leader, "pb stop --force\npb stanza-delete --force\npb start\npb stanza-create\n")
     world.reset(*with_archive, target=CLONE)
     world.assert_cluster_whole(CLONE, rows=scenario.late.rows, archiving=True)
+    # It is a cluster of its own: neither its passwords nor a way to fetch WAL are the source's any more.
+    [source] = world.members(SOURCE)
+    for member in world.members(CLONE):
+        assert not set(passwords(world, source)) & set(passwords(world, member))
+        assert "upstream" not in world.as_dbsu(member, "cat", str(member.patroni_config))
+        assert not member.pgbackrest_config.with_name("pgbackrest-upstream.conf").exists()
 
 
 def test_killed_at_every_step(world: World, scenario: Scenario, controllers: list[Controller]) -> None:

@@ -117,3 +117,18 @@ def test_a_history_file_has_the_name_that_postgresql_looks_for(timeline: int) ->
 def test_a_cluster_begins_on_timeline_1() -> None:
     assert newest(()) == 1
     assert newest((1, 7, 3)) == 7
+
+
+def test_a_history_that_runs_backwards_is_read_as_postgresql_reads_it() -> None:
+    """Recovered along timeline 2, to a point before 2 left 1: PostgreSQL writes it so."""
+    history = TimelineHistory.parse(
+        4, "1\t0/B0000A0\tno recovery target\n2\t0/600DFA8\tbefore\n3\t0/6013320\tx\n"
+    )
+    assert history.timeline_at(LSN.parse("0/6000000")) == 1
+    assert history.timeline_at(LSN.parse("0/600DFA8")) == 3
+    assert history.timeline_at(LSN.parse("0/7000028")) == 4
+    assert history.timeline_at(LSN.parse("0/C000000")) == 4
+    assert history.holds(4, LSN.parse("0/7000028"))
+    assert history.holds(1, LSN.parse("0/5000000"))
+    assert not history.holds(1, LSN.parse("0/7000028")), "1 was left at the target"
+    assert not history.holds(2, LSN.parse("0/B000100"))

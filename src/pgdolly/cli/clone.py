@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 from typing import Any
 
 import click
 
+from pgdolly.cli.carry import carry_out, show
 from pgdolly.cli.common import (
     check_option,
-    confirm,
     inventory_option,
     load_fleet,
     output_option,
@@ -67,13 +67,9 @@ def clone(
     follows SOURCE. Without it, it is cut off as SOURCE is now and takes its own backups. With --time, --xid, --name,
     --lsn, --immediate or --set it is what SOURCE was then, out of SOURCE's backups alone.
     """
-    from pgdolly.cli.listeners import listener_for
-    from pgdolly.cli.outcome import print_outcome
-    from pgdolly.cli.plan_view import plan_as_json, print_plan
     from pgdolly.operations.clone.request import CloneRequest
     from pgdolly.operations.clone.run import execute_prepared, prepare
     from pgdolly.operations.request import parse_request
-    from pgdolly.steps.registry import STEPS
 
     given = {key: value for key, value in keys.items() if value is not None and value is not False}
     if immediate:
@@ -90,15 +86,6 @@ def clone(
         backup=not no_backup,
     )
     prepared = run_to_end(prepare(load_fleet(inventory), request))
-    if output == "text":
-        print_plan(prepared.plan)
-        if check:
-            click.echo("\n--check: nothing was changed")
-    elif check:
-        click.echo(plan_as_json(prepared.plan, STEPS))
-    if check:
+    if show(prepared.plan, check=check, output=output):
         return
-    confirm(new, yes=yes)
-    with listener_for(output, sys.stdout) as emit:
-        run = run_to_end(execute_prepared(prepared, emit))
-    print_outcome(run, output=output)
+    carry_out(new, partial(execute_prepared, prepared), yes=yes, output=output)

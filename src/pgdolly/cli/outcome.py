@@ -43,8 +43,8 @@ def outcome_lines(run: RunRecord) -> Iterator[str]:
 def _standing(run: RunRecord) -> str:
     for step_id, result in reversed(run.results.items()):
         if step_id.endswith("-verify_cluster"):
-            members = result["members"]
-            return f"; {members} members on timeline {result['timeline']} at {result['lsn']}"
+            count = f"{result['members']} member{'s' if result['members'] != 1 else ''}"
+            return f"; {count} on timeline {result['timeline']} at {result['lsn']}"
         if step_id.endswith("-recover") and result.get("stopped") and run.state is RunState.PAUSED:
             return f"; {result['stopped']}, at {result['lsn']}"
     return ""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 
 import click
 
+from pgdolly.cli.carry import carry_out, show
 from pgdolly.cli.common import (
     check_option,
-    confirm,
     inventory_option,
     load_fleet,
     output_option,
@@ -33,22 +33,9 @@ def promote(
     Waits until it has replayed what its upstream has, promotes it through Patroni, gives its roles passwords of
     their own, creates its stanza, checks that WAL arrives, and takes a full backup.
     """
-    from pgdolly.cli.listeners import listener_for
-    from pgdolly.cli.outcome import print_outcome
-    from pgdolly.cli.plan_view import plan_as_json, print_plan
     from pgdolly.operations.promote.run import execute_prepared, prepare
-    from pgdolly.steps.registry import STEPS
 
     prepared = run_to_end(prepare(load_fleet(inventory), cluster, now=now, backup=not no_backup))
-    if output == "text":
-        print_plan(prepared.plan)
-        if check:
-            click.echo("\n--check: nothing was changed")
-    elif check:
-        click.echo(plan_as_json(prepared.plan, STEPS))
-    if check:
+    if show(prepared.plan, check=check, output=output):
         return
-    confirm(cluster, yes=yes)
-    with listener_for(output, sys.stdout) as emit:
-        run = run_to_end(execute_prepared(prepared, emit))
-    print_outcome(run, output=output)
+    carry_out(cluster, partial(execute_prepared, prepared), yes=yes, output=output)

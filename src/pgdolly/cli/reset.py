@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 from typing import Any
 
 import click
 
+from pgdolly.cli.carry import carry_out, show
 from pgdolly.cli.common import (
     check_option,
-    confirm,
     inventory_option,
     load_fleet,
     output_option,
@@ -92,23 +92,9 @@ def carry_out_reset(
     target: str, request: Any, *, check: bool, yes: bool, output: str, inventory: tuple[str, ...]
 ) -> None:
     """Plan, show, ask, run, and say what came of it."""
-    from pgdolly.cli.listeners import listener_for
-    from pgdolly.cli.outcome import print_outcome
-    from pgdolly.cli.plan_view import plan_as_json, print_plan
     from pgdolly.operations.reset.run import execute_prepared, prepare
-    from pgdolly.steps.registry import STEPS
 
     prepared = run_to_end(prepare(load_fleet(inventory), target, request))
-    if output == "json":
-        if check:
-            click.echo(plan_as_json(prepared.plan, STEPS))
-            return
-    else:
-        print_plan(prepared.plan)
-        if check:
-            click.echo("\n--check: nothing was changed")
-            return
-    confirm(target, yes=yes)
-    with listener_for(output, sys.stdout) as emit:
-        run = run_to_end(execute_prepared(prepared, emit))
-    print_outcome(run, output=output)
+    if show(prepared.plan, check=check, output=output):
+        return
+    carry_out(target, partial(execute_prepared, prepared), yes=yes, output=output)

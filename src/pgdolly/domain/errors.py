@@ -43,6 +43,10 @@ class InvalidInput(PgdollyError):
     exit_status = 2
 
 
+class NoCluster(InvalidInput):
+    """A node that the inventory names for a cluster holds none of it."""
+
+
 class Refused(PgdollyError):
     """It was understood, and cannot be done safely. Nothing was changed."""
 

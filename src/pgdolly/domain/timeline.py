@@ -55,18 +55,25 @@ class TimelineHistory:
     def holds(self, timeline: int, lsn: LSN) -> bool:
         """Whether the position `lsn`, reached on `timeline`, lies on the way to this timeline."""
         begin: LSN | None = None
-        for fork in self.forks:
+        for number, fork in enumerate(self.forks):
             if fork.parent == timeline:
-                return (begin is None or begin <= lsn) and lsn <= fork.at
+                left = min(later.at for later in self.forks[number:])
+                return (begin is None or begin <= lsn) and lsn <= left
             begin = fork.at
         return timeline == self.timeline and (begin is None or begin <= lsn)
 
     def timeline_at(self, lsn: LSN) -> int:
-        """The timeline on which this history passes `lsn`."""
-        for fork in self.forks:
-            if lsn < fork.at:
-                return fork.parent
-        return self.timeline
+        """The timeline on which this history passes `lsn`: the newest that begins at or before it.
+
+        So PostgreSQL reads it (src/backend/access/transam/timeline.c, tliOfPointInHistory), and it matters:
+        a recovery along timeline 2 that stops at a target before 2 left 1 writes a history that runs backwards, 1 up
+        to the fork of 2, 2 up to the target. Of 2 it holds nothing.
+        """
+        begins: list[LSN | None] = [None, *(fork.at for fork in self.forks)]
+        for timeline, begin in reversed(list(zip(self.path, begins, strict=True))):
+            if begin is None or begin <= lsn:
+                return timeline
+        raise AssertionError("the oldest timeline has no beginning")
 
     def fork_from(self, timeline: int) -> Fork | None:
         """Where this history left `timeline`, if it is an ancestor."""

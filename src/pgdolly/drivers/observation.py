@@ -9,7 +9,7 @@ from typing import Any
 
 from pgdolly.domain.cluster import Member, ServiceManager
 from pgdolly.domain.command import Command
-from pgdolly.domain.errors import InvalidInput
+from pgdolly.domain.errors import InvalidInput, NoCluster
 from pgdolly.domain.lsn import DEFAULT_SEGMENT_SIZE
 from pgdolly.drivers.node_program import node_program, run_node_program
 from pgdolly.drivers.patroni import ClusterView, StandbyCluster, parse_cluster_view, parse_standby_cluster
@@ -103,7 +103,9 @@ def observe_command(member: Member, *, measure: bool = False) -> Command:
 
 
 async def observe_member(shell: Shell, member: Member, *, measure: bool = False) -> MemberFacts:
-    """:raises InvalidInput: if the node lacks PostgreSQL, pgBackRest or a readable Patroni configuration."""
+    """:raises NoCluster: if the node holds none.
+    :raises InvalidInput: if it lacks PostgreSQL, pgBackRest or a readable Patroni configuration.
+    """
     return parse_facts(
         member, await run_node_program(shell, observe_command(member, measure=measure), timeout_seconds=600)
     )
@@ -117,7 +119,15 @@ def parse_facts(member: Member, found: dict[str, Any]) -> MemberFacts:
             what, where=member.name, untouched="nothing was changed", next_command=next_command
         )
 
-    patroni = found.get("patroni")
+    patroni, directory = found.get("patroni"), found["data_directory"]
+    if (patroni is None or not patroni.get("scope")) and directory["empty"]:
+        raise NoCluster(
+            f"it holds no cluster: no Patroni configuration in {member.patroni_config}, no data in {directory['path']}",
+            where=member.name,
+            untouched="nothing was changed",
+            next_command=f"make one: pgdolly clone SOURCE {member.cluster}; or set pg_data and pgdolly_patroni_config "
+            "in the inventory",
+        )
     if patroni is None:
         raise problem(
             f"Patroni's configuration cannot be read: {found.get('patroni_problem')}",
@@ -144,7 +154,7 @@ def parse_facts(member: Member, found: dict[str, Any]) -> MemberFacts:
             # A run that was given up half way has left it disabled.
             service_enabled=found["systemd"]["enabled"] or abandoned is not None,
         )
-    directory, postmaster = found["data_directory"], found.get("postmaster") or {}
+    postmaster = found.get("postmaster") or {}
     cluster = found.get("cluster")
     return MemberFacts(
         member=member,

@@ -146,24 +146,6 @@ def restart_command(member: Member) -> Command:
     )
 
 
-async def read_configuration(shell: Shell, member: Member) -> dict[str, Any]:
-    """The cluster's configuration, as `patronictl show-config` shows it.
-
-    :raises CommandFailed: if this member's Patroni does not answer.
-    """
-    command = rest_command(
-        member, "GET", "/config", f"ask Patroni on {member.name} for the cluster's configuration"
-    )
-    answer = await run_node_program(shell, command)
-    if answer["status"] != 200 or not isinstance(answer["body"], dict):
-        raise CommandFailed(
-            f"Patroni does not tell the cluster's configuration: {answer['body']}",
-            where=member.name,
-            next_command=f"pgdolly status {member.cluster}",
-        )
-    return dict(answer["body"])
-
-
 def edit_configuration_command(member: Member, changes: dict[str, Any], summary: str) -> Command:
     """Change the cluster's configuration as `patronictl edit-config` does; None removes a key."""
     return rest_command(member, "PATCH", "/config", summary, body=changes)

@@ -15,7 +15,7 @@ from pgdolly.transport.shell import Shell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Upstream:
+class UpstreamServers:
     """Where a standby cluster gets its WAL: `standby_cluster` in Patroni's words.
 
     :param hosts: one or several; the one that takes writes is followed.
@@ -23,12 +23,6 @@ class Upstream:
 
     hosts: tuple[str, ...]
     ports: tuple[int, ...]
-
-    @classmethod
-    def of_configuration(cls, standby_cluster: dict[str, object]) -> Upstream:
-        hosts = tuple(str(standby_cluster.get("host", "")).split(","))
-        ports = tuple(int(port) for port in str(standby_cluster.get("port", 5432)).split(","))
-        return cls(hosts=hosts, ports=ports if len(ports) == len(hosts) else ports[:1] * len(hosts))
 
     @property
     def host(self) -> str:
@@ -54,7 +48,7 @@ class Position:
 async def ask_upstream(
     shell: Shell,
     member: Member,
-    upstream: Upstream,
+    upstream: UpstreamServers,
     *,
     bin_directory: PurePosixPath,
     role: tuple[str, Secret] | None = None,
@@ -90,6 +84,6 @@ async def ask_upstream(
     )
 
 
-def listed(hosts: Sequence[tuple[str, int]]) -> Upstream:
+def listed(hosts: Sequence[tuple[str, int]]) -> UpstreamServers:
     """An upstream of these addresses and ports."""
-    return Upstream(hosts=tuple(host for host, _ in hosts), ports=tuple(port for _, port in hosts))
+    return UpstreamServers(hosts=tuple(host for host, _ in hosts), ports=tuple(port for _, port in hosts))

@@ -61,11 +61,11 @@ def world_around(fleet: Fleet, cluster: Cluster) -> World:
 
 
 async def member_at(
-    fleet: Fleet, world: World, addresses: Collection[str], *, but: Cluster
+    fleet: Fleet, world: World, addresses: Collection[tuple[str, int]], *, but: Cluster
 ) -> MemberFacts | None:
-    """A member that answers of the cluster that has one of these addresses: its leader, if there is one."""
+    """A member that answers of the cluster that has one of these addresses and ports: its leader, if there is one."""
     for cluster in fleet.clusters.values():
-        there = any(member.node.address in addresses for member in cluster.members)
+        there = any((member.node.address, member.port) in addresses for member in cluster.members)
         if there and cluster.name != but.name and all(m.name in world.shells for m in cluster.members):
             facts = await observe_cluster(world, cluster)
             return facts.leader or next(iter(facts.members), None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pgdolly.domain.cluster import Member
-from pgdolly.domain.errors import PgdollyError
+from pgdolly.domain.errors import NoCluster, PgdollyError
 from pgdolly.drivers.patroni import ClusterView, MemberView
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.following import Following, observe_following
@@ -19,7 +19,8 @@ from pgdolly.operations.site import world_of
 class MemberStatus:
     """One member. What nobody could tell is None.
 
-    :param state: Patroni's word; without it `running` or `stopped`, `private recovery` or `unreachable`.
+    :param state: Patroni's word; without it `running` or `stopped`, `private recovery`, `empty` (a node that holds no
+        cluster) or `unreachable`.
     :param lag_bytes: how far it is behind the leader, as Patroni reckons.
     :param archive_mode: what the running server says: `on`, `off` or `always`.
     :param last_archived: the file that its archiver acknowledged last.
@@ -129,7 +130,7 @@ def _silent(member: Member, error: PgdollyError, view: ClusterView | None) -> Me
     return MemberStatus(
         name=member.name,
         role=own.role if own is not None else None,
-        state="unreachable",
+        state="empty" if isinstance(error, NoCluster) else "unreachable",
         timeline=own.timeline if own is not None else None,
         lag_bytes=own.lag if own is not None else None,
         problem=_without_name(error, member.name),
@@ -146,6 +147,8 @@ def _remarks(look: ClusterLook, view: ClusterView | None) -> Iterator[str]:
     if upstream is not None and look.facts.follows is None:
         own = ", and it is a cluster of its own" if view is not None else ""
         yield f"by the inventory (pg_upstream) a standby cluster of {upstream}{own}"
+    if view is None and not look.members and all(isinstance(e, NoCluster) for _, e in look.facts.silent):
+        return
     if view is None:
         yield "no member's Patroni answers"
         return

@@ -10,7 +10,7 @@ from pgdolly.domain.command import Command
 from pgdolly.domain.errors import CommandFailed
 from pgdolly.drivers import postgres
 from pgdolly.drivers.postgres import Instance
-from pgdolly.drivers.upstream import Upstream
+from pgdolly.drivers.upstream import UpstreamServers
 from pgdolly.engine.step import Effect, StepCheck, StepState
 from pgdolly.steps.carry import BEGINNINGS, carry_job, job_directory
 from pgdolly.steps.world import StepContext
@@ -31,7 +31,7 @@ class TakeBaseBackup:
     effect: ClassVar[Effect] = Effect.DESTROY
 
     instance: Instance
-    upstream: Upstream
+    upstream: UpstreamServers
 
     def title(self) -> str:
         return f"copy {self.upstream} by base backup"

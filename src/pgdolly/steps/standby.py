@@ -13,7 +13,7 @@ from pgdolly.domain.lsn import LSN
 from pgdolly.drivers import patroni, postgres, services
 from pgdolly.drivers.patroni import MemberView
 from pgdolly.drivers.postgres import Instance
-from pgdolly.drivers.upstream import Upstream, ask_upstream
+from pgdolly.drivers.upstream import UpstreamServers, ask_upstream
 from pgdolly.engine.step import Effect, StepCheck, StepState
 from pgdolly.steps.world import POLL_SECONDS, StepContext, wait_for
 from pgdolly.transport.shell import run_checked
@@ -114,7 +114,7 @@ class FollowUpstream:
     effect: ClassVar[Effect] = Effect.READ
 
     instance: Instance
-    upstream: Upstream
+    upstream: UpstreamServers
     delayed: bool = False
 
     def title(self) -> str:

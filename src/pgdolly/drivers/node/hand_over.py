@@ -87,13 +87,14 @@ def main(arguments):
     done = {
         "removed_settings": mend_auto_conf(os.path.join(data, "postgresql.auto.conf"), arguments["archive"])
     }
-    if arguments["standby"]:
+    standby = arguments.get("standby", False)
+    if standby:
         with open(os.path.join(data, "standby.signal"), "w") as signal:
             os.fsync(signal.fileno())
     for name in (
         "recovery.signal",
         "patroni.dynamic.json",
-        *(() if arguments["standby"] else ("standby.signal",)),
+        *(() if standby else ("standby.signal",)),
     ):
         if os.path.exists(os.path.join(data, name)):
             os.unlink(os.path.join(data, name))

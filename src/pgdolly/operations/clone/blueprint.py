@@ -9,7 +9,7 @@ from typing import Any
 from pgdolly.domain.draft import DraftPath
 from pgdolly.drivers.pgbackrest import RestoreSource
 from pgdolly.drivers.postgres import Instance
-from pgdolly.drivers.upstream import Upstream
+from pgdolly.drivers.upstream import UpstreamServers
 from pgdolly.operations.reset.blueprint import ResetBlueprint
 from pgdolly.recovery.resolved import ResolvedRecovery
 
@@ -42,7 +42,7 @@ class StandbyPlan:
     :param slot: at the source; `source` is the member there whose Patroni is told.
     """
 
-    upstream: Upstream
+    upstream: UpstreamServers
     configuration: dict[str, Any]
     system_identifier: int
     resolved: ResolvedRecovery | None

@@ -246,8 +246,9 @@ def _refuse_former_stanza(facts: CloneFacts) -> None:
         "collide with it [045]",
         where=facts.new.name,
         untouched=NOTHING,
-        next_command=f"give them up: pgdolly drop {facts.new.name} --with-backups; or give the point as a time, and "
-        "the new cluster begins a timeline that is free",
+        next_command=f"clone it to a point, and it begins a timeline that is free: pgdolly clone "
+        f"{facts.source.cluster.name} {facts.new.name} --time …; after that pgdolly drop {facts.new.name} "
+        "--with-backups can give them all up",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pgdolly.operations.clone.blueprint import CloneBlueprint, StandbyPlan
 from pgdolly.operations.clone.observe import CloneFacts
+from pgdolly.operations.reset.describe import afterwards, way
 from pgdolly.recovery.resolved import ResolvedRecovery
 
 
@@ -18,7 +19,8 @@ def describe(blueprint: CloneBlueprint, facts: CloneFacts) -> tuple[tuple[str, .
         summary = [
             f"{new} is made out of {source}'s backups, as {source} was at {blueprint.reset.target}; {source} is "
             "not touched",
-            *blueprint.reset.summary[1:],
+            *way(blueprint.reset),
+            afterwards(blueprint.reset),
         ]
         warnings += blueprint.reset.warnings
     else:

@@ -14,7 +14,7 @@ from pgdolly.domain.secret import Secret
 from pgdolly.drivers.catalogue import read_catalogue
 from pgdolly.drivers.configuration import MemberConfiguration
 from pgdolly.drivers.repository import FROM_STDIN, reading
-from pgdolly.drivers.upstream import Position, Upstream, ask_upstream, listed
+from pgdolly.drivers.upstream import Position, UpstreamServers, ask_upstream, listed
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.clone.blank import refuse_crowded, with_programs
 from pgdolly.operations.clone.request import CloneRequest
@@ -45,7 +45,7 @@ class CloneFacts:
     catalogue: Catalogue | None
     no_catalogue: PgdollyError | None
     new_catalogue: Catalogue | None
-    upstream: Upstream | None
+    upstream: UpstreamServers | None
     position: Position | None
 
     @property
@@ -121,7 +121,7 @@ async def _own_catalogue(world: World, template: ClusterFacts, new: Cluster) -> 
         return None  # none yet; whatever else is wrong with it, stanza-create will say
 
 
-def upstream_of(source_cluster: Cluster, source: ClusterFacts, new: Cluster) -> Upstream:
+def upstream_of(source_cluster: Cluster, source: ClusterFacts, new: Cluster) -> UpstreamServers:
     """Every member of the source's, so that its failover is followed; or what pg_upstream names that is none of them.
 
     :raises InvalidInput: if pg_upstream names a member of another cluster's.
@@ -147,6 +147,8 @@ def upstream_of(source_cluster: Cluster, source: ClusterFacts, new: Cluster) -> 
 
 def refuse_other_upstream(fleet: Fleet, source: Cluster, new: Cluster) -> None:
     """:raises InvalidInput: if pg_upstream is a member of a cluster that is not the source."""
+    if any(new.upstream in (member.node.address, member.name) for member in source.members):
+        return
     for cluster in fleet.clusters.values():
         if cluster.name != source.name and any(
             new.upstream in (member.node.address, member.name) for member in cluster.members
@@ -160,7 +162,11 @@ def refuse_other_upstream(fleet: Fleet, source: Cluster, new: Cluster) -> None:
 
 
 async def _position(
-    world: World, first: Member, upstream: Upstream, source: ClusterFacts, template: MemberConfiguration
+    world: World,
+    first: Member,
+    upstream: UpstreamServers,
+    source: ClusterFacts,
+    template: MemberConfiguration,
 ) -> Position:
     """Where the upstream is, asked from the new node with the role that its replicas are going to use.
 
@@ -186,8 +192,14 @@ async def _position(
         )
     except CommandFailed as error:
         error.untouched = NOTHING
+        if "pg_hba" not in error.stderr_end and "authentication" not in error.stderr_end:
+            error.next_command = (
+                f"see that {source.cluster.name} runs (pgdolly status {source.cluster.name}) and can be reached from "
+                f"{first.name}; or give a point that its backups hold: --time …"
+            )
+            raise
         error.next_command = (
             f"let {first.node.address} in by the source's pg_hba.conf (host replication {role.get('username')} "
-            f"{first.node.address}/32 scram-sha-256), or see that {upstream} can be reached from there"
+            f"{first.node.address}/32 scram-sha-256), with the password of its patroni.yml"
         )
         raise

@@ -7,11 +7,10 @@ from pgdolly.engine.plan import Lane, Plan, Stage
 from pgdolly.engine.step import Step
 from pgdolly.operations.clone.blueprint import CloneBlueprint, NewMember, StandbyPlan
 from pgdolly.operations.promote.stages import Promotion, promotion_stages
-from pgdolly.operations.reset.plan import plan_reset
+from pgdolly.operations.reset.plan import own_passwords_stages, reset_stages
 from pgdolly.steps.basebackup import TakeBaseBackup
 from pgdolly.steps.configure import ConfigureMember
 from pgdolly.steps.handover import HandOverLeader
-from pgdolly.steps.passwords import MakePasswords, UseOwnPasswords
 from pgdolly.steps.promote import StopRecovered
 from pgdolly.steps.promotion import KeepSlot
 from pgdolly.steps.recover import PrepareRecovery, Recover
@@ -27,7 +26,9 @@ def plan_clone(blueprint: CloneBlueprint) -> Plan:
         if blueprint.promote:
             stages += promotion_stages(_promotion(blueprint, blueprint.standby))
     if blueprint.reset is not None:
-        stages += [*_own_passwords(blueprint), *plan_reset(blueprint.reset).stages]
+        members = tuple(member.instance for member in blueprint.members)
+        stages += own_passwords_stages(blueprint.leader.instance, members)
+        stages += reset_stages(blueprint.reset, fresh=True)
     return Plan(
         operation="clone",
         target=blueprint.new_cluster,
@@ -54,24 +55,6 @@ def _configure(blueprint: CloneBlueprint) -> Stage:
             for member in blueprint.members
         ),
     )
-
-
-def _own_passwords(blueprint: CloneBlueprint) -> list[Stage]:
-    """Before the recovery: the promoted leader gets them out of its patroni.yml."""
-    keeper = blueprint.leader.instance
-    return [
-        Stage("choose passwords", (_lane(blueprint.leader, MakePasswords(instance=keeper)),)),
-        Stage(
-            "use its own passwords",
-            tuple(
-                _lane(
-                    member,
-                    UseOwnPasswords(instance=member.instance, keeper=keeper, reload=False),
-                )
-                for member in blueprint.members
-            ),
-        ),
-    ]
 
 
 def _standby(blueprint: CloneBlueprint, standby: StandbyPlan) -> list[Stage]:

@@ -67,6 +67,10 @@ def checked(request: CloneRequest, new: Cluster) -> CloneRequest:
                 "point in the past: take pg_upstream out, or leave the point out"
             )
         return request
+    if request.pitr.timeline is not None:
+        raise contradiction(
+            "a timeline belongs to a point of the past: a clone of now is on the source's own"
+        )
     standby = request.standby or new.upstream is not None
     delay = request.delay or new.delay
     if delay is not None and not _DELAY.fullmatch(delay):

@@ -116,8 +116,10 @@ async def observe(fleet: Fleet, name: str, *, with_backups: bool) -> tuple[DropF
     )
     upstream = None
     if store is not None and (store.upstream_slot or "").startswith(SLOT_PREFIX) and store.standby_of:
-        hosts = str(store.standby_of[0]).split(",")
-        upstream = await member_at(fleet, world, hosts, but=cluster)
+        host, port = store.standby_of
+        upstream = await member_at(
+            fleet, world, patroni.StandbyCluster(host=host, port=port).addresses, but=cluster
+        )
     keys = await _repo_keys(world, archiving) if archiving is not None and with_backups else ()
     return (
         DropFacts(

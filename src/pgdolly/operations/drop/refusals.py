@@ -177,7 +177,9 @@ def _refuse_followers(facts: DropFacts) -> None:
             where=facts.cluster.name,
             untouched=NOTHING,
             next_command="end that first: promote or drop a standby cluster, stop what receives, drop a slot that "
-            "nobody needs (SELECT pg_drop_replication_slot('…'))",
+            "nobody needs (patronictl edit-config "
+            f"{facts.cluster.name} --set slots.NAME=null --force where Patroni keeps it, else SELECT "
+            "pg_drop_replication_slot('…'))",
         )
 
 

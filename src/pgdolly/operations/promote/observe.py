@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 from pgdolly.domain.backup import Catalogue
 from pgdolly.domain.errors import CommandFailed, PgdollyError, Refused
 from pgdolly.domain.lsn import LSN
-from pgdolly.drivers import patroni, postgres
+from pgdolly.drivers import postgres
 from pgdolly.drivers.catalogue import read_catalogue
 from pgdolly.drivers.configuration import PathFacts, look_at_paths
 from pgdolly.drivers.observation import MemberFacts
-from pgdolly.drivers.upstream import Position, Upstream, ask_upstream
+from pgdolly.drivers.patroni import StandbyCluster
+from pgdolly.drivers.upstream import Position, UpstreamServers, ask_upstream, listed
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.locking import held
 from pgdolly.operations.request import NOTHING
@@ -32,8 +32,8 @@ class PromotionFacts:
 
     cluster: ClusterFacts
     leader: MemberFacts
-    configuration: dict[str, Any]
-    upstream: Upstream
+    follows: StandbyCluster
+    upstream: UpstreamServers
     position: Position | None
     problem: PgdollyError | None
     replayed: LSN | None
@@ -65,16 +65,15 @@ async def observe(fleet: Fleet, name: str) -> tuple[PromotionFacts, World]:
             next_command=f"pgdolly status {name}",
         )
     shell = world.shell(leader.member)
-    configuration = await patroni.read_configuration(shell, leader.member)
-    standby = configuration.get("standby_cluster")
-    if not standby:
+    follows = facts.follows
+    if follows is None:
         raise Refused(
             f"{name} is no standby cluster: it is promoted already",
             where=name,
             untouched=NOTHING,
             next_command=f"pgdolly status {name}; its backups: pgdolly cleanup {name}",
         )
-    upstream = Upstream.of_configuration(standby)
+    upstream = listed(follows.addresses)
     position: Position | None = None
     problem: PgdollyError | None = None
     try:
@@ -96,15 +95,15 @@ async def observe(fleet: Fleet, name: str) -> tuple[PromotionFacts, World]:
         PromotionFacts(
             cluster=facts,
             leader=leader,
-            configuration=configuration,
+            follows=follows,
             upstream=upstream,
             position=position,
             problem=problem,
             replayed=LSN.parse(replayed) if replayed else None,
             catalogue=catalogue,
             marked=marked,
-            source=await member_at(fleet, world, upstream.hosts, but=cluster)
-            if standby.get("primary_slot_name")
+            source=await member_at(fleet, world, follows.addresses, but=cluster)
+            if follows.slot is not None
             else None,
         ),
         world,

@@ -23,7 +23,6 @@ def decide(facts: PromotionFacts, *, now: bool, backup: bool) -> Promotion:
             untouched=NOTHING,
             next_command=f"pgdolly promote {name} --now, which takes what is there",
         )
-    standby = facts.configuration["standby_cluster"]
     current = facts.catalogue.current if facts.catalogue is not None else None
     own = all((found.first_line or "").startswith(MARK) for found in facts.marked.values())
     replicas = [member for member in facts.cluster.members if member is not facts.leader]
@@ -32,12 +31,12 @@ def decide(facts: PromotionFacts, *, now: bool, backup: bool) -> Promotion:
         replicas=tuple(instance_of(member) for member in replicas),
         stanza=facts.leader.stanza,
         upstream=None if now else facts.upstream,
-        delayed=bool(standby.get("recovery_min_apply_delay")),
+        delayed=facts.follows.delay is not None,
         stanza_need="create"
         if current is None
         else ("nothing" if current.system_identifier == facts.leader.system_identifier else "upgrade"),
         own_passwords=own,
-        slot=standby.get("primary_slot_name") if facts.source is not None else None,
+        slot=facts.follows.slot if facts.source is not None else None,
         source=instance_of(facts.source) if facts.source is not None else None,
         backup=backup,
     )
@@ -50,7 +49,7 @@ def plan_promotion(facts: PromotionFacts, promotion: Promotion) -> Plan:
     if promotion.upstream is not None:
         lines.append(f"before that it replays what {facts.upstream} has then: {lag} behind now")
     else:
-        lines.append(f"it is cut off where it stands (--now): {lag}")
+        lines.append(f"it is cut off with what it has received until then (--now): {lag} behind now")
     lines.append(
         {
             "create": f"stanza {promotion.stanza} is created",
@@ -65,10 +64,9 @@ def plan_promotion(facts: PromotionFacts, promotion: Promotion) -> Plan:
             f"patroni.yml of {name} was not made by pgdolly: its roles keep the passwords that are in it, and a "
             "standby_cluster in its bootstrap section has to be taken out there by hand"
         )
-    standby = facts.configuration["standby_cluster"]
-    if standby.get("primary_slot_name") and promotion.slot is None:
+    if facts.follows.slot is not None and promotion.slot is None:
         warnings.append(
-            f"slot {standby['primary_slot_name']} at {facts.upstream} is not dropped: no node of the inventory has it"
+            f"slot {facts.follows.slot} at {facts.upstream} is not dropped: no node of the inventory has it"
         )
     return Plan(
         operation="promote",
@@ -82,7 +80,7 @@ def plan_promotion(facts: PromotionFacts, promotion: Promotion) -> Plan:
 
 def _lag(facts: PromotionFacts) -> str:
     if facts.position is None or facts.replayed is None:
-        return f"nobody can tell how much it lacks; it has replayed to {facts.replayed}"
+        return f"nobody can tell how many bytes (it has replayed to {facts.replayed})"
     behind = max(0, facts.position.lsn.position - facts.replayed.position)
     return f"{behind:,} bytes of WAL ({facts.replayed} of {facts.position.lsn})"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pgdolly.drivers.postgres import Instance
-from pgdolly.drivers.upstream import Upstream
+from pgdolly.drivers.upstream import UpstreamServers
 from pgdolly.engine.plan import Lane, Stage
 from pgdolly.engine.step import Step
 from pgdolly.steps.passwords import MakePasswords, SetOwnRoles, UseOwnPasswords
@@ -29,7 +29,7 @@ class Promotion:
     leader: Instance
     replicas: tuple[Instance, ...]
     stanza: str
-    upstream: Upstream | None
+    upstream: UpstreamServers | None
     stanza_need: Literal["nothing", "create", "upgrade"] = "create"
     delayed: bool = False
     own_passwords: bool = True

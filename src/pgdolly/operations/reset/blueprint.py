@@ -35,6 +35,7 @@ class ResetBlueprint:
     """A reset, decided. It is kept in the journal and goes on with a paused run.
 
     :param placeholders: timelines that the clone's first one has to come after.
+    :param own_passwords: they are its source's until now, as a standby cluster's are.
     :param left_out: members that are down, each with how to bring it back.
     :param repository: the options of the source's repository, masked, if the target's own configuration does not lead
         to it.
@@ -55,6 +56,7 @@ class ResetBlueprint:
     segment_size: int
     beside: bool = False
     backup_after: bool = True
+    own_passwords: bool = False
     left_out: tuple[str, ...] = ()
     repository: tuple[tuple[str, str], ...] = ()
     summary: tuple[str, ...] = ()

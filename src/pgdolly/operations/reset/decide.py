@@ -127,6 +127,7 @@ def _blueprint(facts: ResetFacts, request: PitrRequest, resolved: ResolvedRecove
         placeholders=tuple(range(resolved.timeline + 1, taken + 1)),
         segment_size=resolved.first_segment.size,
         beside=request.data is not None,
+        own_passwords=facts.borrowed and request.data is None,
         repository=facts.repository.masked() if facts.repository is not None else (),
         left_out=tuple(left_out(member) for member, _ in facts.target.silent if request.data is None),
         facts=tuple(sorted(present_facts(facts).items())),

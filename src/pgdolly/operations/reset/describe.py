@@ -11,25 +11,15 @@ from pgdolly.operations.reset.observe import ResetFacts
 
 def describe(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]:
     """The summary of the plan, a handful of lines."""
-    resolved, backup = blueprint.resolved, blueprint.resolved.backup
+    resolved = blueprint.resolved
     if blueprint.beside:
         return _describe_beside(blueprint)
     whole = "its own history" if facts.in_place else f"the state of {blueprint.source_cluster}"
     names = ", ".join(member.member.name for member in blueprint.members)
     lines = [
         f"{blueprint.target_cluster} ({names}) is reset to {whole} {_at(resolved.target)}",
-        f"from backup set {backup.label} ({backup.type}, {backup.database_size / 1024**2:,.1f} MB, "
-        f"stopped {backup.stop_at:%Y-%m-%d %H:%M:%S%z}) of stanza {resolved.stanza} in repo{resolved.repo_key}, "
-        f"along timeline {resolved.timeline}",
-        f"replaying WAL from {resolved.first_segment.name} to at most {resolved.last_segment.name}",
+        *way(blueprint),
     ]
-    if resolved.pinned_segment is not None:
-        lines.append(
-            f"the end is pinned to segment {resolved.pinned_segment.name}, the last one archived now: "
-            "what the source archives from here on is not in the clone"
-        )
-    elif resolved.target.type is TargetType.DEFAULT:
-        lines.append("the end is the last WAL that the leader archives when it is stopped")
     taken = max((resolved.timeline, *blueprint.placeholders))
     lines.append(
         f"{blueprint.leader.member.name} leads; its timelines come after {taken}, the last one taken"
@@ -43,8 +33,27 @@ def describe(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]:
         lines.append(f"the old data is kept beside it, as {blueprint.leader.kept}")
     else:
         lines.append(f"the present data of {blueprint.target_cluster} is LOST")
-    lines.append(_afterwards(blueprint))
+    lines.append(afterwards(blueprint))
     return tuple(lines)
+
+
+def way(blueprint: ResetBlueprint) -> list[str]:
+    """What is restored and replayed."""
+    resolved, backup = blueprint.resolved, blueprint.resolved.backup
+    lines = [
+        f"from backup set {backup.label} ({backup.type}, {backup.database_size / 1024**2:,.1f} MB, "
+        f"stopped {backup.stop_at:%Y-%m-%d %H:%M:%S%z}) of stanza {resolved.stanza} in repo{resolved.repo_key}, "
+        f"along timeline {resolved.timeline}",
+        f"replaying WAL from {resolved.first_segment.name} to at most {resolved.last_segment.name}",
+    ]
+    if resolved.pinned_segment is not None:
+        lines.append(
+            f"the end is pinned to segment {resolved.pinned_segment.name}, the last one archived now: "
+            "what the source archives from here on is not in the clone"
+        )
+    elif resolved.target.type is TargetType.DEFAULT:
+        lines.append("the end is the last WAL that the leader archives when it is stopped")
+    return lines
 
 
 def _describe_beside(blueprint: ResetBlueprint) -> tuple[str, ...]:
@@ -60,7 +69,8 @@ def _describe_beside(blueprint: ResetBlueprint) -> tuple[str, ...]:
     )
 
 
-def _afterwards(blueprint: ResetBlueprint) -> str:
+def afterwards(blueprint: ResetBlueprint) -> str:
+    """How it stands in the end."""
     if blueprint.action is TargetAction.PAUSE:
         return (
             f"{blueprint.leader.member.name} then stands at the target, readable through its private socket in "
@@ -101,7 +111,7 @@ def warnings_of(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]
                     f"{target.member.name} runs PostgreSQL {target.postgres_version}, "
                     f"the source {source.postgres_version}: an older minor version may not replay its WAL"
                 )
-    if facts.target.leader is None:
+    if facts.target.leader is None and any(member.has_data for member in facts.target.members):
         warnings.append(
             f"{blueprint.target_cluster} has no leader now; {blueprint.leader.member.name} becomes it"
         )

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from pgdolly.domain.backup import Catalogue
 from pgdolly.domain.cluster import Cluster
+from pgdolly.domain.draft import MARK
 from pgdolly.domain.errors import PgdollyError, Unreachable
 from pgdolly.domain.repository import RepositorySettings
 from pgdolly.drivers import patroni
 from pgdolly.drivers.catalogue import read_catalogue
+from pgdolly.drivers.configuration import look_at_paths
 from pgdolly.drivers.observation import MemberFacts
 from pgdolly.drivers.repository import FROM_STDIN, reading
 from pgdolly.inventory.fleet import Fleet
@@ -37,6 +39,9 @@ class ResetFacts:
         None  # the source's; None: the target's own configuration leads to it
     )
     upstream: Upstream | None = None  # what the target follows; None: it is a cluster of its own
+    borrowed: bool = (
+        False  # it is a clone's standby cluster: its passwords, and a way to fetch WAL, are its source's
+    )
 
     @property
     def in_place(self) -> bool:
@@ -106,6 +111,8 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
         target_catalogue: Catalogue | None = catalogue
     else:
         (catalogue, foreign), target_catalogue = await asyncio.gather(of_source(), of_target())
+    upstream = upstream_of(fleet, target_facts)
+    borrowed = upstream is not None and await _made_by_a_clone(world, target_facts)
     return (
         ResetFacts(
             target=target_facts,
@@ -116,10 +123,20 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
             target_catalogue=target_catalogue,
             leader=leader,
             repository=foreign,
-            upstream=upstream_of(fleet, target_facts),
+            upstream=upstream,
+            borrowed=borrowed,
         ),
-        dataclasses.replace(world, repository=foreign),
+        dataclasses.replace(world, repository=foreign, passwords=target.passwords if borrowed else {}),
     )
+
+
+async def _made_by_a_clone(world: World, target: ClusterFacts) -> bool:
+    looks = (
+        look_at_paths(world.shell(facts.member), facts.member, [facts.member.patroni_config])
+        for facts in target.members
+    )
+    found = await asyncio.gather(*looks)
+    return any(path.first_line == MARK for each in found for path in each.values())
 
 
 async def _refuse_silent(world: World, target: ClusterFacts, *, beside: bool) -> None:

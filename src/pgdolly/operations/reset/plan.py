@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 from pgdolly.domain.target import TargetAction, TargetType
+from pgdolly.drivers.postgres import Instance
 from pgdolly.engine.plan import Lane, Plan, Stage
 from pgdolly.engine.step import Step
 from pgdolly.operations.reset.blueprint import MemberBlueprint, ResetBlueprint
 from pgdolly.recovery.select import ResolvedRecovery
 from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
 from pgdolly.steps.member import KeepDataDirectory, StopMember
+from pgdolly.steps.passwords import MakePasswords, UseOwnPasswords
 from pgdolly.steps.place import PlaceRepository
 from pgdolly.steps.promote import PromoteLeader, SetRoles, StopRecovered
 from pgdolly.steps.recover import HoldReplica, Mode, PrepareRecovery, Recover
@@ -22,13 +24,38 @@ from pgdolly.steps.verify import VerifyCluster
 
 def plan_reset(blueprint: ResetBlueprint) -> Plan:
     """From a running target to its new life; with action pause or shutdown, to the target and no further."""
+    return _plan(blueprint, reset_stages(blueprint))
+
+
+def reset_stages(blueprint: ResetBlueprint, *, fresh: bool = False) -> tuple[Stage, ...]:
+    """The stages. :param fresh: the target's nodes hold nothing that could be stopped."""
     stages = _place_repository(blueprint)
-    if not blueprint.beside:
+    if not blueprint.beside and not fresh:
         stages += _stop(blueprint)
+    if blueprint.own_passwords:
+        members = tuple(member.instance for member in blueprint.members)
+        stages += own_passwords_stages(blueprint.leader.instance, members)
     stages.append(_recover(blueprint, restore=True))
     if blueprint.action is TargetAction.PROMOTE:
         stages += _finish(blueprint)
-    return _plan(blueprint, tuple(stages))
+    return tuple(stages)
+
+
+def own_passwords_stages(keeper: Instance, members: tuple[Instance, ...]) -> list[Stage]:
+    """Before the recovery: the promoted leader gets its roles' passwords out of its patroni.yml.
+
+    :param keeper: keeps them until the run ends.
+    """
+    return [
+        Stage("choose passwords", (Lane(keeper.member.name, (MakePasswords(instance=keeper),)),)),
+        Stage(
+            "use its own passwords",
+            tuple(
+                Lane(member.member.name, (UseOwnPasswords(instance=member, keeper=keeper, reload=False),))
+                for member in members
+            ),
+        ),
+    ]
 
 
 def plan_finish(blueprint: ResetBlueprint) -> Plan:

@@ -98,6 +98,8 @@ async def resume(
     """
     blueprint = blueprint_of(run)
     world = await _with_repository(blueprint, run, fleet, world)
+    if blueprint.own_passwords:
+        world = dataclasses.replace(world, passwords=fleet.cluster(blueprint.target_cluster).passwords)
     members = [member.member for member in blueprint.members]
     paused = run.state.value == "paused"
     if further is not None:
