@@ -370,10 +370,12 @@ _OUTSIDE = facts(
     neighbours=(Neighbour(cluster=fleet().clusters["pg-test"], problem="no route to host"),),
 )
 PLANS = {
-    "whole": plan_drop(facts(), fleet(), with_backups=False),
+    "whole": plan_drop(facts(repo_keys=(), backups_stay=True), fleet(), with_backups=False),
     "with-backups": plan_drop(facts(), fleet(), with_backups=True),
     "failed-clone": plan_drop(_FAILED, fleet(), with_backups=True),
-    "outside": plan_drop(_OUTSIDE, fleet(), with_backups=False),
+    "outside": plan_drop(
+        dataclasses.replace(_OUTSIDE, repo_keys=(), backups_stay=True), fleet(), with_backups=False
+    ),
     "gone": plan_drop(
         facts(members=tuple(map(blank, _MEMBERS)), store=None, repo_keys=()), fleet(), with_backups=False
     ),
@@ -444,6 +446,28 @@ def test_what_is_gone_needs_no_step_but_a_trace_of_anything_does() -> None:
     assert plan_drop(facts(members=others), fleet(), with_backups=False).stages != ()
 
 
+def test_what_leads_to_backups_that_stay_goes_with_them() -> None:
+    config = PurePosixPath("/etc/pgbackrest/pgbackrest.conf")
+
+    def removed(plan: Plan) -> set[PurePosixPath]:
+        steps = [step for _, _, _, step in plan.steps() if isinstance(step, RemoveMade)]
+        return {path for step in steps for path in (*step.files, *step.by_root)}
+
+    kept, lost = PLANS["whole"], PLANS["with-backups"]
+    assert removed(lost) - removed(kept) == {config} and removed(kept)
+    none = plan_drop(facts(repo_keys=()), fleet(), with_backups=False)
+    assert config in removed(none)
+    left = tuple(
+        blank(each, stanza="pg-meta2", files=(ConfigurationFile(path=config, made=True),))
+        for each in _MEMBERS
+    )
+    again = facts(members=left, store=None, repo_keys=(), backups_stay=True)
+    assert plan_drop(again, fleet(), with_backups=False).stages == ()
+    later = facts(members=left, store=None, repo_keys=(1,))
+    plan = plan_drop(later, fleet(), with_backups=True)
+    assert stages_of(plan, DeleteStanza) and removed(plan) == {config}
+
+
 def test_what_another_member_on_the_node_has_too_stays() -> None:
     other = beside(
         data_directory=PurePosixPath("/pg/data2"),
@@ -451,7 +475,7 @@ def test_what_another_member_on_the_node_has_too_stays() -> None:
         pgbackrest_config=PurePosixPath("/etc/pgbackrest/pgbackrest.conf"),
         patroni_config=PurePosixPath("/etc/patroni/two.yml"),
     )
-    plan = plan_drop(facts(), other, with_backups=False)
+    plan = plan_drop(facts(repo_keys=()), other, with_backups=False)
     steps = {lane.name: step for _, _, lane, step in plan.steps() if isinstance(step, RemoveMade)}
     assert [str(path) for path in steps["pg-meta2-1"].files] == ["/etc/patroni/patroni.yml"]
     assert len(steps["pg-meta2-2"].files) == 2

@@ -46,6 +46,7 @@ class DropFacts:
     :param store: what Patroni's store holds of it; None if no member has a configuration that leads there.
     :param stanza: its own, by its nodes' pgBackRest configuration; None if there is none.
     :param repo_keys: the repositories that hold the stanza; asked for only if it is to be deleted.
+    :param backups_stay: it is not to be deleted, and a repository holds it, or could not be asked.
     :param upstream: a member of the cluster that keeps WAL for it in a slot of pgdolly's.
     """
 
@@ -55,6 +56,7 @@ class DropFacts:
     store: StoreView | None = None
     neighbours: tuple[Neighbour, ...] = ()
     repo_keys: tuple[int, ...] = ()
+    backups_stay: bool = False
     upstream: MemberFacts | None = None
 
     @property
@@ -121,6 +123,7 @@ async def observe(fleet: Fleet, name: str, *, with_backups: bool) -> tuple[DropF
             fleet, world, patroni.StandbyCluster(host=host, port=port).addresses, but=cluster
         )
     keys = await _repo_keys(world, archiving) if archiving is not None and with_backups else ()
+    stay = not with_backups and archiving is not None and await _may_be_held(world, archiving)
     return (
         DropFacts(
             cluster=cluster,
@@ -129,6 +132,7 @@ async def observe(fleet: Fleet, name: str, *, with_backups: bool) -> tuple[DropF
             store=store,
             neighbours=neighbours,
             repo_keys=keys,
+            backups_stay=stay,
             upstream=upstream,
         ),
         world,
@@ -144,6 +148,14 @@ async def _repo_keys(world: World, remains: Remains) -> tuple[int, ...]:
     )
     repositories = parse_info(output, remains.stanza).repositories
     return tuple(each.repo_key for each in repositories if each.code != STATUS_MISSING_STANZA_PATH)
+
+
+async def _may_be_held(world: World, remains: Remains) -> bool:
+    """Whether backups stay to which a configuration has to lead; a repository that does not answer may hold some."""
+    try:
+        return bool(await _repo_keys(world, remains))
+    except PgdollyError:
+        return True
 
 
 async def _neighbours(fleet: Fleet, cluster: Cluster) -> tuple[Neighbour, ...]:

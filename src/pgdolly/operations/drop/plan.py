@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from pgdolly.drivers.removal import Remains, files_of_clone
+from pgdolly.drivers.removal import Remains
+from pgdolly.drivers.repository import pgbackrest_path
 from pgdolly.engine.plan import Lane, Plan, Stage
 from pgdolly.engine.step import Step
 from pgdolly.inventory.fleet import Fleet
@@ -19,7 +20,7 @@ from pgdolly.steps.promotion import KeepSlot
 def plan_drop(facts: DropFacts, fleet: Fleet, *, with_backups: bool) -> Plan:
     """Stop, remove the data, then what leads to it; a plan without stages if nothing is left."""
     name = facts.cluster.name
-    made = {member.member.name: _removable(member, fleet) for member in facts.members}
+    made = {member.member.name: _removable(member, facts, fleet) for member in facts.members}
     if not _anything(facts, made, with_backups=with_backups):
         return Plan(operation="drop", target=name, summary=_gone(facts, with_backups=with_backups))
     *first, last = facts.in_order
@@ -55,7 +56,7 @@ def plan_drop(facts: DropFacts, fleet: Fleet, *, with_backups: bool) -> Plan:
     return Plan(
         operation="drop",
         target=name,
-        summary=_summary(facts, fleet, with_backups=with_backups),
+        summary=_summary(facts, fleet),
         warnings=_warnings(facts, with_backups=with_backups),
         facts=tuple(sorted(present_facts(facts).items())),
         stages=tuple(stage for stage in stages if stage.lanes),
@@ -98,9 +99,10 @@ def _remove_data(member: Remains, fleet: Fleet) -> RemoveData:
     )
 
 
-def _removable(member: Remains, fleet: Fleet) -> set[PurePosixPath]:
-    """What `pgdolly clone` wrote for this member alone."""
-    return {file.path for file in member.made} - shared_files(member.member, fleet).keys()
+def _removable(member: Remains, facts: DropFacts, fleet: Fleet) -> set[PurePosixPath]:
+    """What `pgdolly clone` wrote for this member alone; what leads to backups that stay is needed to delete them."""
+    kept = {pgbackrest_path(member.member)} if facts.backups_stay else set()
+    return {file.path for file in member.made} - shared_files(member.member, fleet).keys() - kept
 
 
 def _remove_made(member: Remains, paths: set[PurePosixPath]) -> RemoveMade:
@@ -112,7 +114,7 @@ def _remove_made(member: Remains, paths: set[PurePosixPath]) -> RemoveMade:
     )
 
 
-def _summary(facts: DropFacts, fleet: Fleet, *, with_backups: bool) -> tuple[str, ...]:
+def _summary(facts: DropFacts, fleet: Fleet) -> tuple[str, ...]:
     name, archiving = facts.cluster.name, facts.archiving
     listed = ", ".join(member.member.name for member in facts.members)
     lines = [f"{name} ({listed}) is removed: its data is LOST"]
@@ -121,11 +123,10 @@ def _summary(facts: DropFacts, fleet: Fleet, *, with_backups: bool) -> tuple[str
         if outside:
             where = ", ".join(map(str, outside))
             lines.append(f"with what it has outside of its data directory on {member.member.name}: {where}")
-    if archiving is not None and not with_backups:
-        goes = any(file.path == files_of_clone(m.member)[1] for m in facts.members for file in m.made)
+    if archiving is not None and facts.backups_stay:
         lines.append(
-            f"its backups stay: stanza {archiving.stanza} (--with-backups deletes it"
-            + ("; later nothing here leads to it)" if goes else ")")
+            f"its backups stay: stanza {archiving.stanza}, with the pgBackRest configuration that leads to it "
+            "(--with-backups deletes them, now or later)"
         )
     elif facts.repo_keys and archiving is not None:
         repositories = ", ".join(f"repo{key}" for key in facts.repo_keys)
@@ -182,8 +183,8 @@ def _gone(facts: DropFacts, *, with_backups: bool) -> tuple[str, ...]:
     lines = [f"there is nothing left of {name} on its nodes"]
     if facts.store is not None:
         lines.append("Patroni's store holds nothing of it")
-    if facts.archiving is not None and not with_backups:
-        lines.append(f"its stanza {facts.archiving.stanza} was not looked at (--with-backups)")
+    if facts.archiving is not None and facts.backups_stay:
+        lines.append(f"its backups are there: stanza {facts.archiving.stanza} (--with-backups deletes it)")
     return (*lines, *_warnings(facts, with_backups=with_backups))
 
 
