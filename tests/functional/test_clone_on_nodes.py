@@ -127,7 +127,7 @@ def test_a_source_that_is_down_for_good(world: World, fleet: Fleet, source: str,
     leader = world.leader(source)
     rows = world.rows(leader)
     at = world.value(leader, "SELECT clock_timestamp()::text")
-    world.psql(leader, "CREATE TABLE later AS SELECT 1 AS number")
+    world.psql(leader, "CREATE TABLE IF NOT EXISTS later (number int); INSERT INTO later VALUES (1)")
     world.switch_wal(leader)
     for member in world.members(source):
         fleet.power_off(member.name)
