@@ -208,6 +208,21 @@ def test_a_clone_goes_with_all_that_is_its_own(world: World, scenario: Scenario)
 
 
 @pytest.mark.usefixtures("no_clone")
+def test_backups_that_stay_can_be_deleted_later(world: World, scenario: Scenario) -> None:
+    """Until then the name is taken: what a clone of now archived would collide with them."""
+    clone(world, "--lsn", scenario.early.lsn)
+    backups = world.fingerprint(CLONE)
+    kept = world.pgdolly("drop", CLONE, "--yes")
+    assert "its backups stay: stanza pg-meta2" in kept.stdout, kept
+    assert backups.keys() <= world.fingerprint(CLONE).keys()
+    assert "nothing to do" in world.pgdolly("drop", CLONE, "--yes").stdout
+    again = world.pgdolly("clone", SOURCE, CLONE, "--standby", "--yes", status=REFUSED)
+    assert "pgdolly drop pg-meta2 --with-backups" in again.stderr, again
+    world.pgdolly("drop", CLONE, "--with-backups", "--yes")
+    assert_gone(world)
+
+
+@pytest.mark.usefixtures("no_clone")
 @pytest.mark.parametrize(
     ("record", "kind", "resumed"),
     [
