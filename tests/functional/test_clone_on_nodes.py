@@ -14,7 +14,6 @@ from writing import application
 
 from fleet import Fleet
 
-REFUSED = 3
 FAIL_OVER_SECONDS = 90.0  # Patroni's ttl is 30 s
 CATCH_UP_SECONDS = 60.0
 MADE = (
@@ -88,9 +87,8 @@ def test_the_rights_of_the_manual_are_enough_for_a_clone(world: World, source: s
         found = {number for [number] in world.psql(clone, "SELECT number FROM heartbeats")}
         assert committed <= found
         writer.has_written()  # the source has not noticed
-        assert not set(writer.acknowledged[-10:]) & {
-            number for [number] in world.psql(clone, "SELECT number FROM heartbeats")
-        }
+        last = writer.acknowledged[-1]
+        assert world.psql(clone, f"SELECT 1 FROM heartbeats WHERE number = {last}") == []
     world.assert_cluster_whole(CLONE, rows=world.rows(clone), archiving=True)
     assert world.pgdolly("check", CLONE).status == 0
     upstream = world.as_dbsu(clone, "cat", "/etc/pgbackrest/pgbackrest-upstream.conf")
@@ -106,16 +104,16 @@ def test_a_source_whose_leader_loses_its_power(
     former = world.leader(source)
     world.psql(former, "CREATE TABLE failovers (number int); INSERT INTO failovers VALUES (1)")
     follows(world, clone, "failovers", 1)
+    # A node without power does not even hang up: by default it is given up after 60 s.
+    world.psql(clone, "ALTER SYSTEM SET wal_receiver_timeout = '5s'")
+    world.psql(clone, "SELECT pg_reload_conf()")
     fleet.power_off(former.name)
+    others = [member for member in world.members(source) if member != former]
 
     def next_leader() -> Member | None:
-        name = world.view(source)["leader"]
-        return world.member(name) if name not in (None, former.name) else None
+        return next((each for each in others if not world.value(each, "SELECT pg_is_in_recovery()")), None)
 
     leader = wait_until(next_leader, FAIL_OVER_SECONDS, f"another leader than {former.name}")
-    wait_until(
-        lambda: not world.value(leader, "SELECT pg_is_in_recovery()"), 30, f"{leader.name} to be promoted"
-    )
     world.psql(leader, "INSERT INTO failovers VALUES (2)")
     follows(world, clone, "failovers", 2)
     rows = world.rows(leader)
@@ -133,8 +131,6 @@ def test_a_source_that_is_down_for_good(world: World, fleet: Fleet, source: str,
     world.switch_wal(leader)
     for member in world.members(source):
         fleet.power_off(member.name)
-    refused = world.pgdolly("clone", source, CLONE, "--standby", "--yes", status=REFUSED)
-    assert "--time" in refused.stderr and "nothing was changed" in refused.stderr, refused
     made = world.pgdolly("clone", source, CLONE, "--time", at, "--yes")
     assert f"the configuration follows that of {SOURCE}" in made.stdout, made
     world.assert_cluster_whole(CLONE, rows=rows, archiving=True)

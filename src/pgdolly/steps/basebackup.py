@@ -63,7 +63,7 @@ class TakeBaseBackup:
                 if view.state is JobState.FINISHED
                 else f"the node went down {BEGINNINGS} times during the base backup",
                 where=member.name,
-                argv=self.commands()[0].argv,
+                argv=(self.commands()[0].shown(),),
                 status=view.status,
                 stderr_end=last_lines(_PROGRESS.sub("", view.stderr_end)),
                 untouched="the source",

@@ -12,6 +12,9 @@ import subprocess
 import sys
 import tempfile
 
+# A server that lost its power does not hang up: whether it is still there is asked after half a minute of silence.
+ALIVE = "connect_timeout=30 keepalives_idle=30 keepalives_interval=10 keepalives_count=3"
+
 
 def empty(directory):
     for name in os.listdir(directory):
@@ -35,12 +38,12 @@ def main(arguments):
         password = str(role.get("password") or "").replace("\\", "\\\\").replace(":", "\\:")
         passfile.write(f"*:*:*:*:{password}\n")
         passfile.flush()
-        attributes = " target_session_attrs=read-write" if "," in arguments["host"] else ""
+        attributes = ALIVE + (" target_session_attrs=read-write" if "," in arguments["host"] else "")
         done = subprocess.run(
             [
                 os.path.join(arguments["bin_directory"], "pg_basebackup"),
                 f"--pgdata={data}",
-                f"--dbname=host={arguments['host']} port={arguments['port']} user={role['username']}{attributes}",
+                f"--dbname=host={arguments['host']} port={arguments['port']} user={role['username']} {attributes}",
                 "--no-password",
                 "--wal-method=stream",
                 "--checkpoint=fast",
