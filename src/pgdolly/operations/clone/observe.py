@@ -17,9 +17,9 @@ from pgdolly.drivers.configuration import MemberConfiguration
 from pgdolly.drivers.repository import FROM_STDIN, reading
 from pgdolly.drivers.upstream import Position, UpstreamServers, ask_upstream, listed
 from pgdolly.inventory.fleet import Fleet
-from pgdolly.operations.clone.blank import refuse_crowded, with_programs
+from pgdolly.operations.clone.inventory import refuse_crowded, refuse_other_upstream
 from pgdolly.operations.clone.request import CloneRequest
-from pgdolly.operations.clone.template import find_template, renamed, source_repository
+from pgdolly.operations.clone.template import find_template, renamed, source_repository, with_programs
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.site import ClusterFacts, observe_cluster, world_of
 from pgdolly.steps.world import World
@@ -149,22 +149,6 @@ def upstream_of(source_cluster: Cluster, source: ClusterFacts, new: Cluster) -> 
             if ports[member.name] == ports[leader]
         ]
     )
-
-
-def refuse_other_upstream(fleet: Fleet, source: Cluster, new: Cluster) -> None:
-    """:raises InvalidInput: if pg_upstream is a member of a cluster that is not the source."""
-    if any(new.upstream in (member.node.address, member.name) for member in source.members):
-        return
-    for cluster in fleet.clusters.values():
-        if cluster.name != source.name and any(
-            new.upstream in (member.node.address, member.name) for member in cluster.members
-        ):
-            raise InvalidInput(
-                f"the inventory's pg_upstream ({new.upstream}) is of {cluster.name}, and the source is {source.name}",
-                where=new.name,
-                untouched=NOTHING,
-                next_command=f"pgdolly clone {cluster.name} {new.name}",
-            )
 
 
 async def _position(
