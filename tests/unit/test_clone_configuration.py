@@ -256,3 +256,11 @@ def test_the_sources_repository_is_read_with_a_file_of_its_own() -> None:
     assert text == (
         "# Made by pgdolly clone\n[global]\nspool-path=/pg/spool\narchive-async=y\nrepo1-path=/pgbackrest/pg-meta\n"
     )
+
+
+def test_a_pgbackrest_conf_of_its_own_is_named_where_the_templates_needs_no_name() -> None:
+    own = dataclasses.replace(NEW, pgbackrest_config=PurePosixPath("/etc/two/pgbackrest.conf"))
+    made = derived(Naming.between(OLD, own, scope="pg-meta", stanza="pg-meta"))
+    told = "pgbackrest --config=/etc/two/pgbackrest.conf --stanza=pg-meta2 archive-push %p"
+    assert archive_command_of(made) == told
+    assert "archive_command" not in derived()["postgresql"]["parameters"]

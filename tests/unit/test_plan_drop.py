@@ -36,7 +36,9 @@ from pgdolly.operations.drop.plan import plan_drop
 from pgdolly.operations.drop.refusals import refuse, refuse_unlockable, slot_name
 from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StopServer
 from pgdolly.steps.member import StopMember
+from pgdolly.steps.promotion import KeepSlot
 from pgdolly.steps.registry import STEPS
+from reset_blueprints import member_facts
 
 GOLDEN = Path(__file__).parents[1] / "data" / "drop_plans"
 SYSTEM = "7588470953413209999"
@@ -568,3 +570,21 @@ def test_what_a_node_says_is_read() -> None:
         ConfigurationFile(path=PurePosixPath("/etc/patroni/patroni.yml"), made=True, by_root=True),
     )
     assert str(read.senders[0]) == "x (u from the node itself, streaming)"
+
+
+def test_the_slot_of_a_clone_is_taken_out_of_the_sources_configuration() -> None:
+    """Once the clone is stopped: Patroni does not drop a slot that is in use."""
+    store = dataclasses.replace(STORE, standby_of=("10.10.10.11", "5432"), upstream_slot="pgdolly_pg_meta2")
+    source = member_facts(fleet().clusters["pg-meta"].members[0], system=int(SYSTEM))
+    plan = plan_drop(facts(store=store, upstream=source), fleet(), with_backups=False)
+    [(number, step)] = [
+        (number, step)
+        for number, stage in enumerate(plan.stages)
+        for lane in stage.lanes
+        for step in lane.steps
+        if isinstance(step, KeepSlot)
+    ]
+    assert step.slot == "pgdolly_pg_meta2" and not step.kept and step.instance.member.name == "pg-meta-1"
+    assert "stop the leader" in [stage.title for stage in plan.stages[:number]]
+    unreachable = plan_drop(facts(store=store), fleet(), with_backups=False)
+    assert "slots.pgdolly_pg_meta2=null" in " ".join(unreachable.warnings)

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pgdolly.domain.cluster import Member
-from pgdolly.domain.errors import PgdollyError, Refused
+from pgdolly.domain.errors import PgdollyError
 from pgdolly.domain.target import RecoveryTarget, TargetType
-from pgdolly.drivers import services
 from pgdolly.drivers.observation import MemberFacts
 from pgdolly.drivers.pgbackrest import RestoreSource, archive_get
 from pgdolly.drivers.postgres import Instance
@@ -21,17 +20,16 @@ from pgdolly.operations.clone.blueprint import CloneBlueprint, NewMember, Standb
 from pgdolly.operations.clone.describe import describe
 from pgdolly.operations.clone.observe import CloneFacts
 from pgdolly.operations.clone.patroni_yml import archive_command_of
+from pgdolly.operations.clone.refusals import refuse_former_stanza, refuse_unfit
 from pgdolly.operations.clone.request import CloneRequest
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.reset.decide import ASYNC_SAFE_SINCE
 from pgdolly.operations.reset.decide import decide as decide_reset
 from pgdolly.operations.reset.observe import ResetFacts
-from pgdolly.operations.reset.refusals import refuse_full, refuse_odd_path
 from pgdolly.operations.site import ClusterFacts, instance_of
 from pgdolly.recovery.resolved import ResolvedRecovery
 from pgdolly.recovery.select import resolve
 from pgdolly.steps.promotion import SLOT_PREFIX
-from pgdolly.steps.stanza import refuse_foreign_archive_command
 from pgdolly.steps.world import World
 
 
@@ -52,7 +50,7 @@ async def decide(facts: CloneFacts, world: World, *, resumed: str | None = None)
     blanks = await _look_at_blanks(facts, world, resolved, resumed)
     first = blanks[facts.first.name]
     for blank in blanks.values():
-        _refuse_unfit(blank, facts, resolved)
+        refuse_unfit(blank.facts, archive_command_of(blank.configuration), facts, resolved)
     world = dataclasses.replace(
         world,
         repository=facts.repository if request.to_a_point else None,
@@ -74,7 +72,7 @@ async def decide(facts: CloneFacts, world: World, *, resumed: str | None = None)
             blueprint, reset=dataclasses.replace(reset, backup_after=request.backup)
         )
     else:
-        _refuse_former_stanza(facts)
+        refuse_former_stanza(facts)
         blueprint = dataclasses.replace(blueprint, standby=_standby(facts, resolved))
     summary, warnings = describe(blueprint, facts)
     return Decided(
@@ -213,43 +211,6 @@ def _standby(facts: CloneFacts, resolved: ResolvedRecovery | None) -> StandbyPla
 
 def _instance(facts: MemberFacts) -> Instance:
     return instance_of(facts)
-
-
-def _refuse_unfit(blank: Blank, facts: CloneFacts, resolved: ResolvedRecovery | None) -> None:
-    member = blank.facts
-    services.start_command(member.member)  # refuses where Patroni could not be started
-    for path in (member.data_directory, member.member.pgbackrest_config):
-        if path is not None:
-            refuse_odd_path(path, member.member.name)
-    refuse_foreign_archive_command(
-        archive_command_of(blank.configuration), facts.new.name, member.member.name
-    )
-    source = facts.source.leader or next(iter(facts.source.members), None)
-    if source is not None and source.major != member.major:
-        raise Refused(
-            f"PostgreSQL {member.postgres_version} cannot run the data of PostgreSQL {source.major}",
-            where=member.member.name,
-            untouched=NOTHING,
-            next_command=f"install PostgreSQL {source.major} there and set pg_version, pg_bin_dir",
-        )
-    if resolved is not None:
-        refuse_full(member, resolved, keep=False)
-
-
-def _refuse_former_stanza(facts: CloneFacts) -> None:
-    """A promotion takes the next timeline, which a former clone of the same source has archived already, perhaps."""
-    former = facts.new_catalogue
-    if former is None or not (former.backups or any(archive.segments for archive in former.archives)):
-        return
-    raise Refused(
-        f"stanza {facts.new.name} holds backups or WAL of a former cluster of that name: WAL of the new one would "
-        "collide with it [045]",
-        where=facts.new.name,
-        untouched=NOTHING,
-        next_command=f"clone it to a point, and it begins a timeline that is free: pgdolly clone "
-        f"{facts.source.cluster.name} {facts.new.name} --time …; after that pgdolly drop {facts.new.name} "
-        "--with-backups can give them all up",
-    )
 
 
 def present_facts(facts: CloneFacts, resolved: ResolvedRecovery | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -16,9 +17,9 @@ from pgdolly.drivers.configuration import MemberConfiguration
 from pgdolly.drivers.repository import FROM_STDIN, reading
 from pgdolly.drivers.upstream import Position, UpstreamServers, ask_upstream, listed
 from pgdolly.inventory.fleet import Fleet
-from pgdolly.operations.clone.blank import refuse_crowded, with_programs
+from pgdolly.operations.clone.inventory import refuse_crowded, refuse_other_upstream
 from pgdolly.operations.clone.request import CloneRequest
-from pgdolly.operations.clone.template import find_template, renamed, source_repository
+from pgdolly.operations.clone.template import find_template, renamed, source_repository, with_programs
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.site import ClusterFacts, observe_cluster, world_of
 from pgdolly.steps.world import World
@@ -73,23 +74,28 @@ async def observe(fleet: Fleet, request: CloneRequest) -> tuple[CloneFacts, Worl
     new = dataclasses.replace(new, members=tuple(with_programs(member, template) for member in new.members))
     stanza = source.members[0].stanza if source.members else source_cluster.name
     first = leading(new)
-    shell = world.shell(first)
-    repository: RepositorySettings | None = None
-    catalogue: Catalogue | None = None
-    problem: PgdollyError | None = None
-    try:
-        repository = await source_repository(source, template_cluster, request.pitr.repository)
-        catalogue = await read_catalogue(reading(shell.run, repository), stanza, config=FROM_STDIN)
-    except PgdollyError as error:
-        problem = error
-    if problem is not None and (request.to_a_point or request.via == "backup"):
-        problem.untouched = NOTHING
-        raise problem
-    own = await _own_catalogue(world, template_cluster, new)
-    upstream = position = None
-    if not request.to_a_point:
+
+    async def of_source() -> tuple[RepositorySettings | None, Catalogue | None, PgdollyError | None]:
+        repository = None
+        try:
+            repository = await source_repository(source, template_cluster, request.pitr.repository)
+            run = reading(world.shell(first).run, repository)
+            return repository, await read_catalogue(run, stanza, config=FROM_STDIN), None
+        except PgdollyError as error:
+            if request.to_a_point or request.via == "backup":
+                error.untouched = NOTHING
+                raise
+            return repository, None, error
+
+    async def of_upstream() -> tuple[UpstreamServers, Position] | tuple[None, None]:
+        if request.to_a_point:
+            return None, None
         upstream = upstream_of(source_cluster, source, new)
-        position = await _position(world, first, upstream, source, template)
+        return upstream, await _position(world, first, upstream, source, template)
+
+    (repository, catalogue, problem), own, (upstream, position) = await asyncio.gather(
+        of_source(), _own_catalogue(world, template_cluster, new), of_upstream()
+    )
     return (
         CloneFacts(
             request=request,
@@ -143,22 +149,6 @@ def upstream_of(source_cluster: Cluster, source: ClusterFacts, new: Cluster) -> 
             if ports[member.name] == ports[leader]
         ]
     )
-
-
-def refuse_other_upstream(fleet: Fleet, source: Cluster, new: Cluster) -> None:
-    """:raises InvalidInput: if pg_upstream is a member of a cluster that is not the source."""
-    if any(new.upstream in (member.node.address, member.name) for member in source.members):
-        return
-    for cluster in fleet.clusters.values():
-        if cluster.name != source.name and any(
-            new.upstream in (member.node.address, member.name) for member in cluster.members
-        ):
-            raise InvalidInput(
-                f"the inventory's pg_upstream ({new.upstream}) is of {cluster.name}, and the source is {source.name}",
-                where=new.name,
-                untouched=NOTHING,
-                next_command=f"pgdolly clone {cluster.name} {new.name}",
-            )
 
 
 async def _position(

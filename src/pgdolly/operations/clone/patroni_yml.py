@@ -61,6 +61,11 @@ def derive_patroni(
     _places(postgresql.get("parameters"), naming, template.patroni["postgresql"].get("parameters"))
     if "pg_hba" in postgresql:
         postgresql["pg_hba"] = list(_admitted(postgresql["pg_hba"], members, neighbours))
+    if new.pgbackrest_config is not None and naming.old.pgbackrest_config is None:
+        # The template's is where pgBackRest looks by itself; several clones on one host each have their own.
+        command = archive_command_of(derived | {"bootstrap": {"dcs": derive_dynamic(template, naming)}})
+        told = command.replace("pgbackrest ", f"pgbackrest --config={new.pgbackrest_config} ", 1)
+        postgresql.setdefault("parameters", {})["archive_command"] = told
     if restore_command is not None:
         postgresql["recovery_conf"] = {"restore_command": restore_command}
     tags = {key: value for key, value in (derived.get("tags") or {}).items() if key not in _PERSONAL_TAGS}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pgdolly.domain.cluster import Cluster
+import dataclasses
+from pathlib import PurePosixPath
+
+from pgdolly.domain.cluster import Cluster, Member
 from pgdolly.domain.errors import PgdollyError, Refused
 from pgdolly.domain.repository import RepositorySettings
 from pgdolly.domain.secret import Secret
@@ -89,3 +92,11 @@ def renamed(settings: RepositorySettings, old: ClusterFacts, new: Cluster) -> Re
             for name, value in settings.options
         )
     )
+
+
+def with_programs(member: Member, template: MemberConfiguration) -> Member:
+    """The member with the template's PostgreSQL, if the inventory does not say where its own is."""
+    found = (template.patroni.get("postgresql") or {}).get("bin_dir")
+    if member.bin_directory is not None or not found:
+        return member
+    return dataclasses.replace(member, bin_directory=PurePosixPath(str(found)))

@@ -14,7 +14,7 @@ from pgdolly.operations.drop.refusals import names_of, others_on_node, shared_fi
 from pgdolly.operations.site import instance_of
 from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StopServer
 from pgdolly.steps.member import StopMember
-from pgdolly.steps.promotion import KeepSlot
+from pgdolly.steps.promotion import SLOT_PREFIX, KeepSlot
 
 
 def plan_drop(facts: DropFacts, fleet: Fleet, *, with_backups: bool) -> Plan:
@@ -163,9 +163,15 @@ def _warnings(facts: DropFacts, *, with_backups: bool) -> tuple[str, ...]:
     kept = facts.upstream is None
     if kept and facts.store is not None and facts.store.upstream_slot and facts.store.standby_of:
         slot, (host, port) = facts.store.upstream_slot, facts.store.standby_of
+        # A slot that Patroni's configuration names is made again if it is dropped in SQL alone.
+        end = (
+            f"patronictl edit-config --set slots.{slot}=null --force"
+            if slot.startswith(SLOT_PREFIX)
+            else f"SELECT pg_drop_replication_slot('{slot}')"
+        )
         warnings.append(
             f"replication slot {slot} at {host}:{port or 5432} goes on keeping WAL for {name}: drop it there "
-            f"afterwards, SELECT pg_drop_replication_slot('{slot}')"
+            f"afterwards, {end}"
         )
     if facts.configured is None:
         warnings.append(

@@ -1,0 +1,132 @@
+"""Why a node is no place for a new member. Pure, over what was observed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from pgdolly.domain.cluster import Member
+from pgdolly.domain.draft import MARK
+from pgdolly.domain.errors import Refused
+from pgdolly.drivers import services
+from pgdolly.drivers.configuration import PathFacts
+from pgdolly.drivers.observation import MemberFacts
+from pgdolly.operations.clone.observe import CloneFacts
+from pgdolly.operations.request import NOTHING
+from pgdolly.operations.reset.refusals import refuse_full, refuse_odd_path
+from pgdolly.recovery.resolved import ResolvedRecovery
+from pgdolly.steps.stanza import refuse_foreign_archive_command
+
+
+def marked(path: PathFacts) -> bool:
+    """Whether a clone made the file."""
+    return path.exists and str(path.first_line or "").startswith(MARK)
+
+
+def refuse_occupied(member: Member, found: Mapping[str, Any], resumed: str | None) -> None:
+    """:raises Refused: if the node holds a cluster, or anything in its place."""
+    directory = found["data_directory"]
+
+    def refuse(what: str, next_command: str | None = None) -> Refused:
+        return Refused(what, where=member.name, untouched=NOTHING, next_command=next_command)
+
+    lock = found.get("lock")
+    if lock is not None and lock["run_id"] != resumed:
+        raise refuse(
+            f"run {lock['run_id']} ({lock.get('operation', '?')}) is under way on {member.cluster} or was interrupted",
+            f"pgdolly resume {lock['run_id']}, or to give it up: pgdolly resume {lock['run_id']} --abandon",
+        )
+    if found.get("postmaster"):
+        raise refuse(
+            f"a PostgreSQL runs in {directory['path']}: the new cluster needs nodes that hold none",
+            f"pgdolly status {member.cluster}",
+        )
+    if not directory["empty"]:
+        what = "a data directory" if directory["has_version"] else "files"
+        raise refuse(
+            f"{directory['path']} holds {what} already: it is never overwritten by a clone",
+            f"pgdolly drop {member.cluster}, if it is not needed any more; or pgdolly reset {member.cluster} --from …",
+        )
+    if not found["writable"]:
+        raise refuse(
+            f"{member.dbsu} may not write into {member.data_directory.parent}",
+            f"install -d -o {member.dbsu} -m 0700 {member.data_directory.parent}",
+        )
+
+
+def refuse_files(
+    member: Member,
+    seen: Mapping[PurePosixPath, PathFacts],
+    texts: Iterable[PurePosixPath],
+    needed: Iterable[PurePosixPath],
+) -> None:
+    """:raises Refused: if a file would be overwritten, or one that the configuration names is missing."""
+    for path in texts:
+        if seen[path].exists and not marked(seen[path]):
+            raise Refused(
+                f"{path} is there already, and no clone made it",
+                where=member.name,
+                untouched=NOTHING,
+                next_command=f"move it away, or set pgdolly_patroni_config and pgdolly_pgbackrest_config of "
+                f"{member.name} in the inventory",
+            )
+    missing = [str(path) for path in needed if not seen[path].exists]
+    if missing:
+        raise Refused(
+            f"the configuration names files that are not there: {', '.join(missing)}",
+            where=member.name,
+            untouched=NOTHING,
+            next_command="put the node's own certificates and keys there",
+        )
+
+
+def refuse_directories(
+    member: Member, seen: Mapping[PurePosixPath, PathFacts], made: Iterable[PurePosixPath]
+) -> None:
+    """:raises Refused: if a directory is missing that the dbsu cannot make."""
+    closed = [str(path) for path in made if not seen[path].exists and not seen[path].writable]
+    if closed:
+        raise Refused(
+            f"{member.dbsu} cannot make directories that the configuration names: {', '.join(closed)}",
+            where=member.name,
+            untouched=NOTHING,
+            next_command=f"as root: install -d -o {member.dbsu} -m 0700 {' '.join(closed)}",
+        )
+
+
+def refuse_unfit(
+    member: MemberFacts, archive_command: str, facts: CloneFacts, resolved: ResolvedRecovery | None
+) -> None:
+    """What the node has, against what is going to be cloned."""
+    services.start_command(member.member)  # refuses where Patroni could not be started
+    for path in (member.data_directory, member.member.pgbackrest_config):
+        if path is not None:
+            refuse_odd_path(path, member.member.name)
+    refuse_foreign_archive_command(archive_command, facts.new.name, member.member.name)
+    source = facts.source.leader or next(iter(facts.source.members), None)
+    if source is not None and source.major != member.major:
+        raise Refused(
+            f"PostgreSQL {member.postgres_version} cannot run the data of PostgreSQL {source.major}",
+            where=member.member.name,
+            untouched=NOTHING,
+            next_command=f"install PostgreSQL {source.major} there and set pg_version, pg_bin_dir",
+        )
+    if resolved is not None:
+        refuse_full(member, resolved, keep=False)
+
+
+def refuse_former_stanza(facts: CloneFacts) -> None:
+    """A promotion takes the next timeline, which a former clone of the same source has archived already, perhaps."""
+    former = facts.new_catalogue
+    if former is None or not (former.backups or any(archive.segments for archive in former.archives)):
+        return
+    raise Refused(
+        f"stanza {facts.new.name} holds backups or WAL of a former cluster of that name: WAL of the new one would "
+        "collide with it [045]",
+        where=facts.new.name,
+        untouched=NOTHING,
+        next_command=f"clone it to a point, and it begins a timeline that is free: pgdolly clone "
+        f"{facts.source.cluster.name} {facts.new.name} --time …; after that pgdolly drop {facts.new.name} "
+        "--with-backups can give them all up",
+    )

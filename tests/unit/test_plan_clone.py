@@ -1,0 +1,181 @@
+"""The plans of a clone and of a promotion: golden ones, word for word; and what a request must not ask for.
+
+After a change that is meant: `PGDOLLY_WRITE_GOLDEN=1 pytest tests/unit/test_plan_clone.py`, then read the difference.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import click
+import pytest
+from pydantic import TypeAdapter
+
+from pgdolly.cli.plan_view import plan_lines
+from pgdolly.domain.cluster import Cluster
+from pgdolly.domain.draft import DraftPath
+from pgdolly.domain.errors import InvalidInput
+from pgdolly.drivers.pgbackrest import RestoreSource
+from pgdolly.drivers.upstream import UpstreamServers
+from pgdolly.engine.plan import Plan, outline
+from pgdolly.operations.clone.blueprint import CloneBlueprint, NewMember, StandbyPlan
+from pgdolly.operations.clone.plan import plan_clone
+from pgdolly.operations.clone.request import CloneRequest, checked
+from pgdolly.operations.request import parse_request
+from pgdolly.steps.basebackup import TakeBaseBackup
+from pgdolly.steps.promotion import KeepSlot, PromoteStandby
+from pgdolly.steps.registry import STEPS
+from pgdolly.steps.stanza import MendStanza
+from reset_blueprints import SOURCE_SYSTEM, blueprint, cluster, resolved
+
+GOLDEN = Path(__file__).parents[1] / "data" / "clone_plans"
+RESET = blueprint(cleanup=True, stanza_need="create", members=2)
+UPSTREAM = UpstreamServers(hosts=("10.10.10.1",), ports=(5432,))
+SOURCE = RestoreSource(
+    stanza="pg-meta",
+    repo_key=1,
+    backup_set="20251227-090000F",
+    config=PurePosixPath("/etc/pgbackrest/pgbackrest-upstream.conf"),
+)
+
+
+def new_member(number: int, *, source: RestoreSource | None = SOURCE) -> NewMember:
+    return NewMember(
+        instance=RESET.members[number].instance,
+        files=(
+            DraftPath(
+                path=PurePosixPath("/etc/patroni/patroni.yml"),
+                about="Patroni's: scope pg-test",
+                owner="postgres",
+                as_root=True,
+            ),
+            DraftPath(
+                path=PurePosixPath("/etc/systemd/system/patroni.service"),
+                about="the service, as the source's",
+                mode=0o644,
+                as_root=True,
+            ),
+        ),
+        directories=(PurePosixPath("/pg/log"),),
+        source=source,
+    )
+
+
+def made(**changed: Any) -> CloneBlueprint:
+    standby = StandbyPlan(
+        upstream=UPSTREAM,
+        configuration={"host": "10.10.10.1", "port": 5432, "create_replica_methods": ["basebackup"]},
+        system_identifier=SOURCE_SYSTEM,
+        resolved=resolved(),
+    )
+    first = CloneBlueprint(
+        source_cluster="pg-meta",
+        new_cluster="pg-test",
+        leader=new_member(0),
+        replicas=(new_member(1),),
+        standby=standby,
+        summary=("what is going to be done",),
+    )
+    return dataclasses.replace(first, **changed)
+
+
+def streamed() -> CloneBlueprint:
+    whole = made(leader=new_member(0, source=None), replicas=())
+    assert whole.standby is not None
+    standby = dataclasses.replace(
+        whole.standby, resolved=None, slot="pgdolly_pg_test", source=RESET.leader.instance
+    )
+    return dataclasses.replace(whole, standby=standby, promote=True)
+
+
+BLUEPRINTS = {
+    "standby": made(),
+    "cut-off": made(promote=True),
+    "streamed-with-a-slot": streamed(),
+    "to-a-point": made(standby=None, reset=RESET),
+}
+PLANS = {name: plan_clone(each) for name, each in BLUEPRINTS.items()}
+
+
+def golden(name: str, text: str) -> str:
+    """What the file says; it is written first if the environment asks for it."""
+    path = GOLDEN / name
+    if os.environ.get("PGDOLLY_WRITE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return path.read_text()
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_plan_that_a_person_reads(name: str) -> None:
+    text = "\n".join(click.unstyle(line) for line in plan_lines(outline(PLANS[name]))) + "\n"
+    assert golden(f"{name}.txt", text) == text
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_plans_and_blueprints_come_back_out_of_a_journal(name: str) -> None:
+    plan = json.loads(json.dumps(STEPS.encode_plan(PLANS[name])))
+    assert STEPS.decode_plan(plan) == PLANS[name]
+    adapter = TypeAdapter(CloneBlueprint)
+    kept = json.loads(json.dumps(adapter.dump_python(BLUEPRINTS[name], mode="json")))
+    assert adapter.validate_python(kept) == BLUEPRINTS[name]
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.name for path in GOLDEN.iterdir()} == {f"{name}.txt" for name in PLANS}
+
+
+def order(plan: Plan) -> list[Any]:
+    return [step for stage in plan.stages for lane in stage.lanes for step in lane.steps]
+
+
+def test_the_stanza_is_there_before_the_promotion() -> None:
+    """The promoted leader archives its first segment at once."""
+    kinds = [type(step) for step in order(PLANS["cut-off"])]
+    assert kinds.index(MendStanza) < kinds.index(PromoteStandby)
+
+
+def test_a_slot_is_there_before_the_copy_and_gone_after_the_promotion() -> None:
+    steps = order(PLANS["streamed-with-a-slot"])
+    keeping = [step for step in steps if isinstance(step, KeepSlot)]
+    assert [step.kept for step in keeping] == [True, False]
+    kinds = [type(step) for step in steps]
+    assert steps.index(keeping[0]) < kinds.index(TakeBaseBackup)
+    assert kinds.index(PromoteStandby) < steps.index(keeping[1])
+
+
+NEW = cluster("pg-test", 2)
+
+
+def request(**given: Any) -> CloneRequest:
+    pitr = parse_request(given.pop("pitr", {}))
+    return CloneRequest(source="pg-meta", new="pg-test", pitr=pitr, **given)
+
+
+@pytest.mark.parametrize(
+    ("asked", "new", "said"),
+    [
+        (request(standby=True, pitr={"xid": 1000}), NEW, "cannot stand at a point"),
+        (request(via="stream", pitr={"lsn": "0/1"}), NEW, "--via stream"),
+        (request(slot=True, pitr={"type": "immediate"}), NEW, "--slot"),
+        (request(delay="1h"), NEW, "for a standby cluster"),
+        (request(delay="a while", standby=True), NEW, "'a while'"),
+        (request(pitr={"timeline": 2}), NEW, "timeline"),
+        (request(pitr={"xid": 1000}), dataclasses.replace(NEW, upstream="10.10.10.1"), "pg_upstream"),
+        (CloneRequest(source="pg-test", new="pg-test"), NEW, "no clone of itself"),
+    ],
+)
+def test_what_contradicts_itself(asked: CloneRequest, new: Cluster, said: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        checked(asked, new)
+    assert said in raised.value.what and raised.value.untouched == "nothing was changed"
+
+
+def test_the_inventory_makes_a_standby_cluster() -> None:
+    found = checked(request(), dataclasses.replace(NEW, upstream="10.10.10.1", delay="1h"))
+    assert found.standby and found.delay == "1h"
+    assert checked(request(), NEW).standby is False
