@@ -62,7 +62,6 @@ class World(Servers):
             f"one leader and streaming replicas on one timeline in {cluster}",
             seen=lambda: self.view(cluster),
         )
-        timelines = {on for _, _, on in view["members"].values()}
         leader = self.member(view["leader"])
         others = [member for member in members if member != leader]
 
@@ -76,7 +75,12 @@ class World(Servers):
 
         wait_until(level, 30, f"the replicas of {cluster} to have replayed all of {leader.name}'s WAL")
         on_disk = int(self.value(leader, "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"), 16)
-        assert timelines == {on_disk}
+        wait_until(
+            lambda: {on for _, _, on in self.view(cluster)["members"].values()} == {on_disk},
+            30,
+            f"the store to have timeline {on_disk} of {cluster}",
+            seen=lambda: self.view(cluster),
+        )
         if timeline is not None:
             assert on_disk == timeline
         identifiers = set()

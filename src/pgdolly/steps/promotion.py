@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pgdolly.domain.command import Command
-from pgdolly.drivers import patroni
+from pgdolly.drivers import patroni, postgres
 from pgdolly.drivers.patroni import MemberView
 from pgdolly.drivers.postgres import Instance
 from pgdolly.engine.step import Effect, StepCheck, StepState
 from pgdolly.steps.world import StepContext, wait_for
+from pgdolly.transport.shell import run_checked
 
 PROMOTE_SECONDS = 300.0
+CHECKPOINT_SECONDS = 3600.0  # it writes whatever shared_buffers holds
 SLOT_PREFIX = "pgdolly_"  # of slots that a clone has its source keep
 
 
@@ -71,6 +73,7 @@ class PromoteStandby:
                 {"standby_cluster": None},
                 f"patronictl edit-config {cluster} --set standby_cluster=null --force",
             ),
+            Command(argv=("psql", "-c", "CHECKPOINT")),
         )
 
     async def check(self, context: StepContext) -> StepCheck:
@@ -97,6 +100,9 @@ class PromoteStandby:
             describe=lambda: seen,
             next_command=f"pgdolly resume {context.run_id}",
         )
+        # Until there is a checkpoint, pg_control has the former timeline, and pgBackRest refuses to back up [058].
+        checkpoint = await postgres.public_sql_command(shell, self.instance, "CHECKPOINT")
+        await run_checked(shell, checkpoint, timeout_seconds=CHECKPOINT_SECONDS, doing="make a checkpoint")
         return {"timeline": own.timeline}
 
 
