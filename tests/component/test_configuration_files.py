@@ -57,7 +57,7 @@ def place() -> Iterator[tuple[Path, Path]]:
         closed.chmod(0o755)
 
 
-def own(config: Path, work: Path, *, leads: bool = False) -> dict[str, Any]:
+def own(config: Path, work: Path) -> dict[str, Any]:
     return program(
         "passwords",
         user=DBSU,
@@ -66,7 +66,6 @@ def own(config: Path, work: Path, *, leads: bool = False) -> dict[str, Any]:
         patroni_config=config,
         mark=MARK,
         upstream="/etc/pgbackrest/pgbackrest-upstream.conf",
-        leads=leads,
         secrets=OWN,
     )
 
@@ -106,32 +105,6 @@ def test_a_file_that_was_half_filled_when_somebody_was_killed_is_made_whole(plac
     (work / "patroni.yml").write_text(whole)
     assert own(config, work)["changed"] is True
     assert_own(config, work)
-
-
-def test_a_leaders_pgpass_keeps_no_password_of_the_source(place: tuple[Path, Path]) -> None:
-    """A replica's is in use until Patroni writes it anew."""
-    config, work = place
-    pgpass = work / "pgpass"
-    mine, theirs = "localhost:*:*:me:the source's own\n", "10.10.10.10:5432:*:replicator:the source's\n"
-    with config.open("r+") as text:
-        configuration = yaml.safe_load(text)
-        configuration["postgresql"]["pgpass"] = str(pgpass)
-        text.seek(0)
-        yaml.safe_dump(configuration, text)
-        text.truncate()
-    before = config.read_text()
-    for leads, lines, left in (
-        (False, theirs, theirs),
-        (True, theirs + mine, mine),
-        (True, theirs, None),
-        (True, mine, mine),
-    ):
-        config.write_text(before)
-        pgpass.write_text(lines)
-        if DBSU is not None:
-            os.chown(pgpass, pwd.getpwnam(DBSU).pw_uid, -1)
-        own(config, work, leads=leads)
-        assert (pgpass.read_text() if pgpass.exists() else None) == left
 
 
 def test_root_installs_what_the_dbsu_cannot_write(tmp_path: Path) -> None:

@@ -28,15 +28,12 @@ def make_command(member: Member, given: dict[str, str]) -> Command:
     )
 
 
-def own_command(member: Member, passwords: dict[str, str] | None, *, leads: bool) -> Command:
-    """Write them into patroni.yml; None for the plan.
-
-    :param leads: it follows nobody: what its pgpass has of former passwords goes.
-    """
+def own_command(member: Member, passwords: dict[str, str] | None) -> Command:
+    """Write them into patroni.yml; None for the plan."""
     return node_program(
         member,
         "passwords",
-        {**_arguments(member, "own"), "leads": leads},
+        _arguments(member, "own"),
         f"write the cluster's own passwords into {member.patroni_config}; remove {upstream_path(member)}",
         secrets=passwords,
     )

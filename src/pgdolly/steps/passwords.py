@@ -91,7 +91,7 @@ class UseOwnPasswords:
         return "use the cluster's own passwords"
 
     def commands(self) -> tuple[Command, ...]:
-        command = passwords.own_command(self.instance.member, None, leads=self.instance == self.keeper)
+        command = passwords.own_command(self.instance.member, None)
         return (command, patroni.reload_command(self.instance.member)) if self.reload else (command,)
 
     async def check(self, context: StepContext) -> StepCheck:
@@ -100,9 +100,7 @@ class UseOwnPasswords:
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
         shell, member = context.world.shell(self.instance.member), self.instance.member
         found = await chosen(context, self.keeper)
-        await run_node_program(
-            shell, passwords.own_command(member, found, leads=self.instance == self.keeper)
-        )
+        await run_node_program(shell, passwords.own_command(member, found))
         if self.reload:
             answer = await run_node_program(shell, patroni.reload_command(member))
             if answer["status"] not in (200, 202):

@@ -1,14 +1,13 @@
 """Passwords of a clone's own roles: made once, kept beside the run's lock until it ends, and put into patroni.yml.
 
 Takes: action (make|own), file (where they are kept), patroni_config, mark (patroni.yml's first line), upstream (the
-file whose restore_command is to go; "" for none), leads (it follows nobody: its pgpass is not in use).
+file whose restore_command is to go; "" for none).
 make: keeps those that SECRETS has and makes up the others, unless they are kept already. Prints them: what it prints is
 never shown. own: SECRETS holds them all; writes them into patroni.yml. Prints whether anything was changed.
 """
 
 import json
 import os
-import re
 import secrets
 import sys
 
@@ -69,20 +68,6 @@ def make(arguments, given):
     return made
 
 
-def clear(path, former):
-    """Take lines with former passwords out of Patroni's pgpass: a leader that followed has the source's there."""
-    if not path or not os.path.exists(path):
-        return
-    endings = tuple(":" + re.sub(r"([:\\])", r"\\\1", password) for password in former if password)
-    with open(path) as lines:
-        all_lines = lines.readlines()
-    kept = [line for line in all_lines if not line.rstrip("\n").endswith(endings)]
-    if not kept:
-        os.unlink(path)
-    elif kept != all_lines:
-        write(path, "".join(kept))
-
-
 def forget(path, mark):
     """Remove a file with its passwords; from a directory of root's, all of it but its first line, by which it goes."""
     if path and os.path.exists(path):
@@ -101,9 +86,6 @@ def own(arguments, passwords):
     with open(aside if os.path.exists(aside) else path) as text:
         before = text.read()
     configuration = yaml.safe_load(before)
-    if arguments["leads"]:
-        former = [str(role.get("password") or "") for role in authentication_of(configuration).values()]
-        clear(configuration["postgresql"].get("pgpass"), set(former) - set(passwords.values()))
     for role, password in passwords.items():
         authentication_of(configuration)[role]["password"] = password
     recovery = configuration["postgresql"].get("recovery_conf") or {}
