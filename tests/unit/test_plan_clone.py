@@ -18,19 +18,20 @@ from pydantic import TypeAdapter
 from pgdolly.cli.plan_view import plan_lines
 from pgdolly.domain.cluster import Cluster
 from pgdolly.domain.draft import DraftPath
-from pgdolly.domain.errors import InvalidInput
+from pgdolly.domain.errors import InvalidInput, Refused
 from pgdolly.drivers.pgbackrest import RestoreSource
 from pgdolly.drivers.upstream import UpstreamServers
 from pgdolly.engine.plan import Plan, outline
 from pgdolly.operations.clone.blueprint import CloneBlueprint, NewMember, StandbyPlan
 from pgdolly.operations.clone.plan import plan_clone
+from pgdolly.operations.clone.refusals import refuse_too_small
 from pgdolly.operations.clone.request import CloneRequest, checked
 from pgdolly.operations.request import parse_request
 from pgdolly.steps.basebackup import TakeBaseBackup
 from pgdolly.steps.promotion import KeepSlot, PromoteStandby
 from pgdolly.steps.registry import STEPS
 from pgdolly.steps.stanza import MendStanza
-from reset_blueprints import SOURCE_SYSTEM, blueprint, cluster, resolved
+from reset_blueprints import MEGABYTE, SOURCE_SYSTEM, blueprint, cluster, member_facts, resolved
 
 GOLDEN = Path(__file__).parents[1] / "data" / "clone_plans"
 RESET = blueprint(cleanup=True, stanza_need="create", members=2)
@@ -179,3 +180,12 @@ def test_the_inventory_makes_a_standby_cluster() -> None:
     found = checked(request(), dataclasses.replace(NEW, upstream="10.10.10.1", delay="1h"))
     assert found.standby and found.delay == "1h"
     assert checked(request(), NEW).standby is False
+
+
+def test_a_copy_that_does_not_fit() -> None:
+    """WAL has to fit beside the data."""
+    node = member_facts(NEW.members[0], system=SOURCE_SYSTEM, free_bytes=300 * MEGABYTE)
+    refuse_too_small(node, 44 * MEGABYTE)
+    with pytest.raises(Refused) as raised:
+        refuse_too_small(node, 45 * MEGABYTE)
+    assert "301.0 MB needed" in raised.value.what and raised.value.where == "pg-test-1"

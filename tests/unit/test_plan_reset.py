@@ -77,6 +77,7 @@ KINDS = (
     "promote_leader",
     "promote_standby",
     "recover",
+    "reload_patroni",
     "remove_data",
     "remove_made",
     "remove_store",

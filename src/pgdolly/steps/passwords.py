@@ -77,7 +77,7 @@ class SetOwnRoles:
 class UseOwnPasswords:
     """Put the cluster's own passwords into a member's patroni.yml, and take out what led to the source.
 
-    :param reload: Patroni runs there, and is to read the file again.
+    Before the roles get them: whatever happens then, they are written down. Patroni reads them when it is told to.
     """
 
     kind: ClassVar[str] = "use_own_passwords"
@@ -85,14 +85,12 @@ class UseOwnPasswords:
 
     instance: Instance
     keeper: Instance
-    reload: bool = True
 
     def title(self) -> str:
-        return "use the cluster's own passwords"
+        return "write the cluster's own passwords into its configuration"
 
     def commands(self) -> tuple[Command, ...]:
-        command = passwords.own_command(self.instance.member, None)
-        return (command, patroni.reload_command(self.instance.member)) if self.reload else (command,)
+        return (passwords.own_command(self.instance.member, None),)
 
     async def check(self, context: StepContext) -> StepCheck:
         return StepCheck(StepState.PENDING)
@@ -101,10 +99,34 @@ class UseOwnPasswords:
         shell, member = context.world.shell(self.instance.member), self.instance.member
         found = await chosen(context, self.keeper)
         await run_node_program(shell, passwords.own_command(member, found))
-        if self.reload:
-            answer = await run_node_program(shell, patroni.reload_command(member))
-            if answer["status"] not in (200, 202):
-                raise CommandFailed(
-                    f"Patroni refused to read its file again: {answer['body']}", where=member.name
-                )
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadPatroni:
+    """Let a member's Patroni read its file again."""
+
+    kind: ClassVar[str] = "reload_patroni"
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    instance: Instance
+
+    def title(self) -> str:
+        return "let Patroni use them"
+
+    def commands(self) -> tuple[Command, ...]:
+        return (patroni.reload_command(self.instance.member),)
+
+    async def check(self, context: StepContext) -> StepCheck:
+        return StepCheck(StepState.PENDING)
+
+    async def apply(self, context: StepContext) -> dict[str, Any] | None:
+        shell, member = context.world.shell(self.instance.member), self.instance.member
+        answer = await run_node_program(shell, self.commands()[0])
+        if answer["status"] not in (200, 202):
+            raise CommandFailed(
+                f"Patroni refused to read its file again: {answer['body']}",
+                where=member.name,
+                next_command=f"pgdolly resume {context.run_id}",
+            )
         return None

@@ -8,7 +8,7 @@ from pgdolly.steps.configure import ConfigureMember
 from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StopServer
 from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
 from pgdolly.steps.member import KeepDataDirectory, StopMember
-from pgdolly.steps.passwords import MakePasswords, SetOwnRoles, UseOwnPasswords
+from pgdolly.steps.passwords import MakePasswords, ReloadPatroni, SetOwnRoles, UseOwnPasswords
 from pgdolly.steps.place import PlaceRepository
 from pgdolly.steps.promote import PromoteLeader, SetRoles, StopRecovered
 from pgdolly.steps.promotion import EndDelay, KeepSlot, PromoteStandby
@@ -49,6 +49,7 @@ STEPS = StepRegistry(
     MakePasswords,
     SetOwnRoles,
     UseOwnPasswords,
+    ReloadPatroni,
     EndDelay,
     PromoteStandby,
     KeepSlot,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from pgdolly.domain.cluster import Member
 from pgdolly.domain.errors import PgdollyError
 from pgdolly.domain.target import RecoveryTarget, TargetType
-from pgdolly.drivers.observation import MemberFacts
+from pgdolly.drivers.observation import MemberFacts, observe_member
 from pgdolly.drivers.pgbackrest import RestoreSource, archive_get
 from pgdolly.drivers.postgres import Instance
 from pgdolly.drivers.repository import upstream_path
@@ -20,7 +21,7 @@ from pgdolly.operations.clone.blueprint import CloneBlueprint, NewMember, Standb
 from pgdolly.operations.clone.describe import describe
 from pgdolly.operations.clone.observe import CloneFacts
 from pgdolly.operations.clone.patroni_yml import archive_command_of
-from pgdolly.operations.clone.refusals import refuse_former_stanza, refuse_unfit
+from pgdolly.operations.clone.refusals import refuse_former_stanza, refuse_too_small, refuse_unfit
 from pgdolly.operations.clone.request import CloneRequest
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.reset.decide import ASYNC_SAFE_SINCE
@@ -51,6 +52,8 @@ async def decide(facts: CloneFacts, world: World, *, resumed: str | None = None)
     first = blanks[facts.first.name]
     for blank in blanks.values():
         refuse_unfit(blank.facts, archive_command_of(blank.configuration), facts, resolved)
+    if not request.to_a_point and resolved is None:
+        await _refuse_too_small(facts, world, blanks.values())
     world = dataclasses.replace(
         world,
         repository=facts.repository if request.to_a_point else None,
@@ -84,6 +87,14 @@ async def decide(facts: CloneFacts, world: World, *, resumed: str | None = None)
         ),
         world,
     )
+
+
+async def _refuse_too_small(facts: CloneFacts, world: World, blanks: Iterable[Blank]) -> None:
+    """A base backup is as large as what it copies."""
+    source = facts.source.leader or facts.source.members[0]
+    measured = await observe_member(world.shell(source.member), source.member, measure=True)
+    for blank in blanks:
+        refuse_too_small(blank.facts, measured.data_bytes or 0)
 
 
 def _as_reset(request: CloneRequest) -> Any:

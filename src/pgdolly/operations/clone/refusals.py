@@ -14,7 +14,7 @@ from pgdolly.drivers.configuration import PathFacts
 from pgdolly.drivers.observation import MemberFacts
 from pgdolly.operations.clone.observe import CloneFacts
 from pgdolly.operations.request import NOTHING
-from pgdolly.operations.reset.refusals import refuse_full, refuse_odd_path
+from pgdolly.operations.reset.refusals import WAL_RESERVE, refuse_full, refuse_odd_path
 from pgdolly.recovery.resolved import ResolvedRecovery
 from pgdolly.steps.stanza import refuse_foreign_archive_command
 
@@ -130,3 +130,18 @@ def refuse_former_stanza(facts: CloneFacts) -> None:
         f"{facts.source.cluster.name} {facts.new.name} --time …; after that pgdolly drop {facts.new.name} "
         "--with-backups can give them all up",
     )
+
+
+def refuse_too_small(member: MemberFacts, size: int) -> None:
+    """:param size: of the source's data directory, which is going to be copied, in bytes.
+
+    :raises Refused: if it does not fit.
+    """
+    if member.free_bytes < size + WAL_RESERVE:
+        raise Refused(
+            f"not enough space for {member.data_directory}: {(size + WAL_RESERVE) / 1024**2:,.1f} MB needed "
+            f"({size / 1024**2:,.1f} MB of data), {member.free_bytes / 1024**2:,.1f} MB there",
+            where=member.member.name,
+            untouched=NOTHING,
+            next_command="make room on that file system",
+        )

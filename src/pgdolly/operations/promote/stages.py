@@ -9,7 +9,8 @@ from pgdolly.drivers.postgres import Instance
 from pgdolly.drivers.upstream import UpstreamServers
 from pgdolly.engine.plan import Lane, Stage
 from pgdolly.engine.step import Step
-from pgdolly.steps.passwords import MakePasswords, SetOwnRoles, UseOwnPasswords
+from pgdolly.operations.reset.plan import own_passwords_stages
+from pgdolly.steps.passwords import ReloadPatroni, SetOwnRoles
 from pgdolly.steps.promotion import EndDelay, KeepSlot, PromoteStandby
 from pgdolly.steps.standby import FollowUpstream
 from pgdolly.steps.stanza import CheckStanza, EnableArchiving, MendStanza, TakeBackup
@@ -55,19 +56,11 @@ def promotion_stages(promotion: Promotion) -> list[Stage]:
     stages = [Stage("cut it off from its upstream", (_lane(leader, *cut),))]
     if promotion.own_passwords:
         stages += [
+            *own_passwords_stages(leader, members),
+            Stage("make the roles its own", (_lane(leader, SetOwnRoles(instance=leader)),)),
             Stage(
-                "make the roles its own",
-                (_lane(leader, MakePasswords(instance=leader), SetOwnRoles(instance=leader)),),
-            ),
-            Stage(
-                "use its own passwords",
-                tuple(
-                    _lane(
-                        member,
-                        UseOwnPasswords(instance=member, keeper=leader),
-                    )
-                    for member in members
-                ),
+                "let Patroni use its own passwords",
+                tuple(_lane(member, ReloadPatroni(instance=member)) for member in members),
             ),
         ]
     if promotion.slot is not None and promotion.source is not None:

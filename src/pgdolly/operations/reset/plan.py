@@ -42,7 +42,7 @@ def reset_stages(blueprint: ResetBlueprint, *, fresh: bool = False) -> tuple[Sta
 
 
 def own_passwords_stages(keeper: Instance, members: tuple[Instance, ...]) -> list[Stage]:
-    """Before the recovery: the promoted leader gets its roles' passwords out of its patroni.yml.
+    """Choose them and write them down; the roles get them once the leader is promoted.
 
     :param keeper: keeps them until the run ends.
     """
@@ -51,7 +51,7 @@ def own_passwords_stages(keeper: Instance, members: tuple[Instance, ...]) -> lis
         Stage(
             "use its own passwords",
             tuple(
-                Lane(member.member.name, (UseOwnPasswords(instance=member, keeper=keeper, reload=False),))
+                Lane(member.member.name, (UseOwnPasswords(instance=member, keeper=keeper),))
                 for member in members
             ),
         ),
