@@ -98,9 +98,7 @@ def test_to_a_point_out_of_the_backups(world: World, scenario: Scenario) -> None
     assert len(world.labels(CLONE)) == 1
     assert world.pgdolly("check", CLONE).status == 0
     [source] = world.members(SOURCE)
-    # One that the inventory gives to every cluster is no secret between them.
-    given = {value for name, value in world.tree["all"]["vars"].items() if name.endswith("_password")}
-    theirs = set(passwords(world, source)) - given
+    theirs = own_secrets(world, source)
     for member in world.members(CLONE):
         own = passwords(world, member)
         assert len(own) >= 3 and not theirs & set(own)
@@ -112,6 +110,12 @@ def passwords(world: World, member: Any) -> list[str]:
     text = world.as_dbsu(member, "cat", str(member.patroni_config))
     found = yaml.safe_load(text)["postgresql"]["authentication"].values()
     return [each["password"] for each in found]
+
+
+def own_secrets(world: World, member: Any) -> set[str]:
+    """Its passwords but for those that the inventory gives to every cluster, which are no secret between them."""
+    given = {value for name, value in world.tree["all"]["vars"].items() if name.endswith("_password")}
+    return set(passwords(world, member)) - given
 
 
 def test_cut_off_now(world: World, scenario: Scenario) -> None:
@@ -214,7 +218,7 @@ def test_the_manuals_own_way(world: World, scenario: Scenario) -> None:
     # It is a cluster of its own: neither its passwords nor a way to fetch WAL are the source's any more.
     [source] = world.members(SOURCE)
     for member in world.members(CLONE):
-        assert not set(passwords(world, source)) & set(passwords(world, member))
+        assert not own_secrets(world, source) & set(passwords(world, member))
         assert "upstream" not in world.as_dbsu(member, "cat", str(member.patroni_config))
         assert not member.pgbackrest_config.with_name("pgbackrest-upstream.conf").exists()
 
