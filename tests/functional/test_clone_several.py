@@ -128,3 +128,9 @@ def test_a_source_whose_nodes_do_not_answer(world: World, scenario: Scenario) ->
     world.assert_cluster_whole(CLONE, rows=rows, archiving=True)
     now = world.pgdolly("clone", TARGET, SECOND, "--yes", without, status=3)
     assert "no node of the source answers" in now.stderr and "--time" in now.stderr, now
+
+
+def test_a_source_that_is_not_there(world: World, second: Member) -> None:
+    """It is refused at once; asked for another way, the program must not wait for what nobody answers."""
+    result = world.pgdolly("clone", SECOND, CLONE, "--standby", "--yes", status=3, deadline_seconds=60)
+    assert f"{SECOND} is not there" in result.stderr and "nothing was changed" in result.stderr, result

@@ -165,6 +165,8 @@ def request(**given: Any) -> CloneRequest:
         (request(slot=True, pitr={"type": "immediate"}), NEW, "--slot"),
         (request(delay="1h"), NEW, "for a standby cluster"),
         (request(delay="a while", standby=True), NEW, "'a while'"),
+        (request(delay="25d", standby=True), NEW, "24d at most"),
+        (request(delay="60", standby=True), NEW, "30min"),
         (request(pitr={"timeline": 2}), NEW, "timeline"),
         (request(pitr={"xid": 1000}), dataclasses.replace(NEW, upstream="10.10.10.1"), "pg_upstream"),
         (CloneRequest(source="pg-test", new="pg-test"), NEW, "no clone of itself"),

@@ -30,6 +30,7 @@ from pgdolly.drivers.catalogue_format import (
     parse_repo_ls,
     parse_stanza_names,
 )
+from pgdolly.transport.together import together
 
 Run = Callable[[Command], Awaitable[Completed]]
 T = TypeVar("T")
@@ -91,9 +92,9 @@ async def read_catalogue(
     readable = [repository.repo_key for repository in info.repositories if repository.readable]
     if not readable:
         raise await reader.why_unreadable(info)
-    listings = await asyncio.gather(*(reader.listings(key, info) for key in readable))
+    listings = await together(*(reader.listings(key, info) for key in readable))
     found = [(key, listing) for key, listed in zip(readable, listings, strict=True) for listing in listed]
-    histories = await asyncio.gather(*(reader.histories(key, listing) for key, listing in found))
+    histories = await together(*(reader.histories(key, listing) for key, listing in found))
     return build_catalogue(
         info,
         {
@@ -170,7 +171,7 @@ class _Reader:
                 command, lambda output: parse_repo_ls(output, info.segment_sizes, below=archive_id)
             )
 
-        further = await asyncio.gather(*(one(archive_id) for archive_id in unnamed))
+        further = await together(*(one(archive_id) for archive_id in unnamed))
         return (*found, *(listing for listings in further for listing in listings))
 
     async def histories(self, repo_key: int, listing: ArchiveListing) -> tuple[TimelineHistory, ...]:
@@ -183,7 +184,7 @@ class _Reader:
         known: dict[int, TimelineHistory] = {}
         left = filed
         while left:
-            read = await asyncio.gather(
+            read = await together(
                 *(
                     self._history(repo_key, listing.archive_id, timeline)
                     for timeline in left[:_HISTORIES_A_ROUND]
@@ -206,7 +207,7 @@ class _Reader:
         if not info.repositories or len(missing) < len(info.repositories):
             what = "; ".join(reasons) or "pgBackRest names no repository"
             return Refused(what, where=where, untouched=UNTOUCHED, next_command=self._by_hand())
-        others = await asyncio.gather(*(self._stanzas(repository.repo_key) for repository in missing))
+        others = await together(*(self._stanzas(repository.repo_key) for repository in missing))
         names = sorted({name for listed in others for name in listed})
         there = f"it holds {', '.join(names)}" if names else "it is empty, or its path does not exist"
         return Refused(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +15,7 @@ from pgdolly.operations.look import ClusterLook, MemberLook, look_at_clusters
 from pgdolly.operations.site import world_of
 from pgdolly.operations.standby import Upstream, upstream_of
 from pgdolly.steps.world import World
+from pgdolly.transport.together import together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +62,12 @@ async def observe_following(fleet: Fleet, world: World, looks: Sequence[ClusterL
         look, own = known[name]
         source, around = known.get(upstream.member.cluster, (None, own)) if upstream.member else (None, own)
         # Both at one moment: what a busy source wrote between two looks would be taken for lag.
-        server, source_server = await asyncio.gather(
+        server, source_server = await together(
             _ask(look.leader, own), _ask(source.leader if source is not None else None, around)
         )
         return following(upstream, look.facts.follows or StandbyCluster(), server, source_server)
 
-    made = await asyncio.gather(*(observe(name, upstream) for name, upstream in found.items()))
+    made = await together(*(observe(name, upstream) for name, upstream in found.items()))
     return dict(zip(found, made, strict=True))
 
 

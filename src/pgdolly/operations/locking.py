@@ -16,6 +16,7 @@ from pgdolly.drivers.node_program import node_program, run_node_program
 from pgdolly.drivers.observation import RunLock
 from pgdolly.engine.executor import RECONNECT_SECONDS
 from pgdolly.steps.world import World
+from pgdolly.transport.together import together
 
 
 def _lock_command(member: Member, action: str, run_id: str, holder: dict[str, object]) -> Command:
@@ -80,9 +81,7 @@ async def release_locks(
     :param leave: the cluster is gone; a work directory that is empty goes with its lock.
     """
     action = "abandon" if half_made else "leave" if leave else "release"
-    await asyncio.gather(
-        *(_ask(world, member, _lock_command(member, action, run_id, {})) for member in members)
-    )
+    await together(*(_ask(world, member, _lock_command(member, action, run_id, {})) for member in members))
 
 
 async def release_what_was_taken(world: World, members: Sequence[Member], *, run_id: str) -> None:

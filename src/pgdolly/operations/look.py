@@ -13,6 +13,7 @@ from pgdolly.drivers.server_state import ServerState, read_server_state
 from pgdolly.operations.site import ClusterFacts, instance_of, observe_cluster
 from pgdolly.steps.world import World
 from pgdolly.transport.shell import Shell
+from pgdolly.transport.together import together
 
 _CLUSTERS_AT_ONCE = 8  # a fleet of hundreds must not become hundreds of connections at once
 
@@ -63,12 +64,12 @@ async def look_at_clusters(world: World, clusters: Iterable[Cluster]) -> tuple[C
     async def look(cluster: Cluster) -> ClusterLook:
         async with turn:
             facts = await observe_cluster(world, cluster)
-            members = await asyncio.gather(
+            members = await together(
                 *(_look_at_member(world.shell(member.member), member) for member in facts.members)
             )
             return ClusterLook(facts=facts, members=tuple(members))
 
-    return tuple(await asyncio.gather(*(look(cluster) for cluster in clusters)))
+    return tuple(await together(*(look(cluster) for cluster in clusters)))
 
 
 async def _look_at_member(shell: Shell, facts: MemberFacts) -> MemberLook:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pgdolly.drivers.postgres import Instance
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.steps.world import World
 from pgdolly.transport.reach import shell_for
+from pgdolly.transport.together import together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ async def observe_cluster(world: World, cluster: Cluster, *, measure: bool = Fal
         except PgdollyError as error:
             return error
 
-    found = await asyncio.gather(*(look(member) for member in cluster.members))
+    found = await together(*(look(member) for member in cluster.members))
     return ClusterFacts(
         cluster=cluster,
         members=tuple(facts for facts in found if isinstance(facts, MemberFacts)),

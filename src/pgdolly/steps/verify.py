@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from pgdolly.drivers import postgres
 from pgdolly.drivers.postgres import Instance
 from pgdolly.engine.step import Effect, StepCheck, StepState
 from pgdolly.steps.world import StepContext, wait_for
+from pgdolly.transport.together import together
 
 SAME_LSN_SECONDS = 60.0
 
@@ -59,7 +59,7 @@ class VerifyCluster:
 
         async def same() -> bool | None:
             everyone = (self.leader, *self.replicas)
-            found = await asyncio.gather(*(self._look(context, instance) for instance in everyone))
+            found = await together(*(self._look(context, instance) for instance in everyone))
             seen.update({instance.member.name: f for instance, f in zip(everyone, found, strict=True)})
             first, *others = found
             if first.in_recovery or not all(other.in_recovery for other in others):

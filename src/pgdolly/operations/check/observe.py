@@ -6,7 +6,6 @@ the leader's archiver has acknowledged with what the archive holds.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from pgdolly.operations.site import instance_of, world_of
 from pgdolly.operations.standby import Upstream, upstream_of
 from pgdolly.steps.world import World
 from pgdolly.transport.shell import Shell, run_checked
+from pgdolly.transport.together import together
 
 # An asynchronous archive-push leaves its error in the spool, where the log has only "exit code 103"; a synchronous
 # one writes to PostgreSQL's log. Either goes on, over several lines, to its first hint.
@@ -120,7 +120,7 @@ async def observe(fleet: Fleet, names: Sequence[str]) -> tuple[CheckFacts, ...]:
         fleet.cluster(name)
     world = world_of(fleet.clusters.values())
     looks = {look.name: look for look in await look_at_clusters(world, fleet.clusters.values())}
-    found = await asyncio.gather(*(_observe_one(world, looks, name) for name in names))
+    found = await together(*(_observe_one(world, looks, name) for name in names))
     return tuple(replace(facts, upstream=upstream_of(fleet, facts.look.facts)) for facts in found)
 
 
@@ -133,7 +133,7 @@ async def _observe_one(world: World, looks: dict[str, ClusterLook], name: str) -
         return CheckFacts(look=look, stanza=StanzaLook(name=name), now=now)
     shell = world.shell(reader.facts.member)
     others = [other for other in looks.values() if other.name != name]
-    stanza, history, message, same = await asyncio.gather(
+    stanza, history, message, same = await together(
         _look_at_stanza(shell, reader.facts),
         _history(shell, look.leader),
         _archiver_message(shell, look.leader),
@@ -218,7 +218,7 @@ async def _same_stanza(world: World, own: MemberFacts, others: list[ClusterLook]
     ]
     if not namesakes:
         return frozenset()
-    looks = await asyncio.gather(
+    looks = await together(
         *(
             _fingerprint(world.shell(facts.member), facts)
             for facts in (own, *(facts for _, facts in namesakes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from pgdolly.recovery.resolved import ResolvedRecovery
 from pgdolly.recovery.select import resolve
 from pgdolly.steps.promotion import SLOT_PREFIX
 from pgdolly.steps.world import World
+from pgdolly.transport.together import together
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ async def _look_at_blanks(
             error.untouched = NOTHING
             raise
 
-    found = await asyncio.gather(*(look(member) for member in facts.new.members))
+    found = await together(*(look(member) for member in facts.new.members))
     return {blank.member.name: blank for blank in found}
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pgdolly.domain.backup import Catalogue
 from pgdolly.domain.cluster import Cluster, Member
-from pgdolly.domain.errors import CommandFailed, InvalidInput, PgdollyError, Refused
+from pgdolly.domain.errors import CommandFailed, InvalidInput, NoCluster, PgdollyError, Refused
 from pgdolly.domain.repository import RepositorySettings
 from pgdolly.domain.secret import Secret
 from pgdolly.drivers.catalogue import read_catalogue
@@ -23,6 +22,7 @@ from pgdolly.operations.clone.template import find_template, renamed, source_rep
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.site import ClusterFacts, observe_cluster, world_of
 from pgdolly.steps.world import World
+from pgdolly.transport.together import together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,8 @@ async def observe(fleet: Fleet, request: CloneRequest) -> tuple[CloneFacts, Worl
     refuse_other_upstream(fleet, source_cluster, new)
     world = world_of([source_cluster, new])
     source = await observe_cluster(world_of([source_cluster]), source_cluster)
+    if not request.to_a_point:
+        _refuse_silent(source, new)
     template, template_cluster = await find_template(fleet, request, source)
     new = dataclasses.replace(new, members=tuple(with_programs(member, template) for member in new.members))
     stanza = source.members[0].stanza if source.members else source_cluster.name
@@ -93,7 +95,7 @@ async def observe(fleet: Fleet, request: CloneRequest) -> tuple[CloneFacts, Worl
         upstream = upstream_of(source_cluster, source, new)
         return upstream, await _position(world, first, upstream, source, template)
 
-    (repository, catalogue, problem), own, (upstream, position) = await asyncio.gather(
+    (repository, catalogue, problem), own, (upstream, position) = await together(
         of_source(), _own_catalogue(world, template_cluster, new), of_upstream()
     )
     return (
@@ -112,6 +114,23 @@ async def observe(fleet: Fleet, request: CloneRequest) -> tuple[CloneFacts, Worl
             position=position,
         ),
         world,
+    )
+
+
+def _refuse_silent(source: ClusterFacts, new: Cluster) -> None:
+    """:raises Refused: if nobody of the source could be streamed from."""
+    name = source.cluster.name
+    if source.members:
+        return
+    empty = all(isinstance(error, NoCluster) for _, error in source.silent)
+    raise Refused(
+        f"{name} is not there: its nodes hold no cluster"
+        if empty
+        else "no node of the source answers, and a clone of now streams from it",
+        where=name,
+        untouched=NOTHING,
+        next_command=f"give a point that its backups hold: pgdolly window {name}; or pgdolly clone {name} {new.name} "
+        "--time …",
     )
 
 
@@ -162,14 +181,6 @@ async def _position(
 
     :raises Refused: if the source is down, or lets the node not in.
     """
-    if not source.members:
-        raise Refused(
-            "no node of the source answers, and a clone of now streams from it",
-            where=source.cluster.name,
-            untouched=NOTHING,
-            next_command=f"give a point that its backups hold: pgdolly window {source.cluster.name}; or "
-            f"pgdolly clone {source.cluster.name} {first.cluster} --time …",
-        )
     role = template.authentication.get("replication") or {}
     bin_directory = first.bin_directory or PurePosixPath("")
     try:

@@ -12,8 +12,9 @@ from pgdolly.domain.target import TargetType
 from pgdolly.operations.request import NOTHING, PitrRequest
 
 Via = Literal["backup", "stream"]
-# As PostgreSQL reads recovery_min_apply_delay.
-_DELAY = re.compile(r"\d+ ?(us|ms|s|min|h|d)?")
+# As PostgreSQL reads recovery_min_apply_delay, which is kept in milliseconds, in 31 bits.
+_DELAY = re.compile(r"(\d+) ?(ms|s|min|h|d)")
+_MILLISECONDS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +74,13 @@ def checked(request: CloneRequest, new: Cluster) -> CloneRequest:
         )
     standby = request.standby or new.upstream is not None
     delay = request.delay or new.delay
-    if delay is not None and not _DELAY.fullmatch(delay):
-        raise contradiction(f"the delay {delay!r} is not of the form 30min, 1h or 1d")
+    if delay is not None and not _is_delay(delay):
+        raise contradiction(f"the delay {delay!r} is not of the form 30min, 1h or 1d, and 24d at most")
     if delay is not None and not standby:
         raise contradiction("a delay is for a standby cluster: add --standby, or leave it out")
     return replace(request, standby=standby, delay=delay)
+
+
+def _is_delay(text: str) -> bool:
+    found = _DELAY.fullmatch(text)
+    return found is not None and int(found[1]) * _MILLISECONDS[found[2]] < 2**31

@@ -19,6 +19,7 @@ from pgdolly.operations.site import member_at, world_around, world_of
 from pgdolly.steps.promotion import SLOT_PREFIX
 from pgdolly.steps.world import World
 from pgdolly.transport.shell import run_checked
+from pgdolly.transport.together import together
 
 _CLUSTERS_AT_ONCE = 8
 
@@ -99,8 +100,8 @@ async def observe(fleet: Fleet, name: str, *, with_backups: bool) -> tuple[DropF
         except PgdollyError as error:
             return error
 
-    found, neighbours = await asyncio.gather(
-        asyncio.gather(*(look(member) for member in cluster.members)), _neighbours(fleet, cluster)
+    found, neighbours = await together(
+        together(*(look(member) for member in cluster.members)), _neighbours(fleet, cluster)
     )
     facts = DropFacts(
         cluster=cluster,
@@ -166,7 +167,7 @@ async def _neighbours(fleet: Fleet, cluster: Cluster) -> tuple[Neighbour, ...]:
             return await _look_at_neighbour(other)
 
     others = (other for other in fleet.clusters.values() if other.name != cluster.name)
-    return tuple(await asyncio.gather(*(look(other) for other in others)))
+    return tuple(await together(*(look(other) for other in others)))
 
 
 async def _look_at_neighbour(other: Cluster) -> Neighbour:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -28,6 +27,7 @@ from pgdolly.operations.site import instance_of
 from pgdolly.recovery.select import ResolvedRecovery, resolve
 from pgdolly.steps.world import World
 from pgdolly.transport.shell import command_failed
+from pgdolly.transport.together import together
 
 # An asynchronous archive-get can end a recovery early where the timeline switches: pgBackRest issue 2423,
 # fixed in 2.59.
@@ -94,7 +94,7 @@ async def _refuse_full(
                 member = await observe_member(world.shell(member.member), member.member, measure=True)
             refuse_full(member, resolved, keep=request.backup)
 
-    await asyncio.gather(*(check(member) for member in facts.target.members))
+    await together(*(check(member) for member in facts.target.members))
 
 
 def _blueprint(facts: ResetFacts, request: PitrRequest, resolved: ResolvedRecovery) -> ResetBlueprint:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from pgdolly.operations.reset.repository import foreign_repository
 from pgdolly.operations.site import ClusterFacts, observe_cluster, world_of
 from pgdolly.operations.standby import Upstream, upstream_of
 from pgdolly.steps.world import World
+from pgdolly.transport.together import together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
         target_facts = await observe_cluster(world, target)
         source_facts = target_facts
     else:
-        target_facts, source_facts = await asyncio.gather(
+        target_facts, source_facts = await together(
             observe_cluster(world, target), observe_cluster(world, source)
         )
     await _refuse_silent(world, target_facts, beside=request.data is not None)
@@ -110,7 +110,7 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
         catalogue: Catalogue = await read_catalogue(shell.run, source_stanza, config=config)
         target_catalogue: Catalogue | None = catalogue
     else:
-        (catalogue, foreign), target_catalogue = await asyncio.gather(of_source(), of_target())
+        (catalogue, foreign), target_catalogue = await together(of_source(), of_target())
     upstream = upstream_of(fleet, target_facts)
     borrowed = upstream is not None and await _made_by_a_clone(world, target_facts)
     return (
@@ -135,7 +135,7 @@ async def _made_by_a_clone(world: World, target: ClusterFacts) -> bool:
         look_at_paths(world.shell(facts.member), facts.member, [facts.member.patroni_config])
         for facts in target.members
     )
-    found = await asyncio.gather(*looks)
+    found = await together(*looks)
     return any(path.first_line == MARK for each in found for path in each.values())
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from pgdolly.domain.cluster import Cluster
 from pgdolly.domain.repository import RepositorySettings
 from pgdolly.drivers.observation import MemberFacts
 from pgdolly.drivers.repository import read_repository, same_place
 from pgdolly.operations.site import ClusterFacts
 from pgdolly.steps.world import World
+from pgdolly.transport.together import together
 
 
 async def foreign_repository(
@@ -31,7 +30,7 @@ async def foreign_repository(
         return given.filled({"pg_cluster": source.cluster.name})
     if source.cluster.name == target.member.cluster:
         return None
-    own, found = await asyncio.gather(
+    own, found = await together(
         read_repository(world.shell(target.member), target.member, target.stanza),
         _of_source(world, source, source_stanza),
     )
