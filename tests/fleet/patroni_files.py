@@ -110,6 +110,7 @@ def patroni(node: NodePlan, postgres: int) -> str:
             },
             "pg_hba": [
                 "local all         postgres peer",
+                "local replication postgres peer",
                 "local all         all      scram-sha-256",
                 "host  all         all      127.0.0.1/32 scram-sha-256",
                 f"host  all         all      {SUBNET} scram-sha-256",

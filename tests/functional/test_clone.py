@@ -316,10 +316,12 @@ def test_what_cannot_be(world: World, scenario: Scenario, options: tuple[str, ..
 
 def test_a_source_without_a_leader(world: World, source_of_three: str) -> None:
     """A clone of now needs it; one of then does not."""
-    rows = world.rows(world.leader(TARGET))
-    end = world.value(world.leader(TARGET), "SELECT pg_create_restore_point('before it went down')::text")
-    world.switch_wal(world.leader(TARGET))
-    for member in sorted(world.members(TARGET), key=lambda each: each == world.leader(TARGET)):
+    leader = world.leader(TARGET)
+    rows = world.rows(leader)
+    end = world.value(leader, "SELECT pg_create_restore_point('before it went down')::text")
+    world.switch_wal(leader)
+    others = [member for member in world.members(TARGET) if member != leader]
+    for member in (*others, leader):
         world.stop_service(member)
     try:
         now = clone(world, TARGET, "--standby", status=FAILED)
@@ -327,8 +329,10 @@ def test_a_source_without_a_leader(world: World, source_of_three: str) -> None:
         clone(world, TARGET, "--lsn", end, "--no-backup")
         world.assert_cluster_whole(CLONE, rows=rows, archiving=True)
     finally:
-        for member in world.members(TARGET):
-            world.start_service(member)
+        # Whoever comes first leads, and has to have all that the others have.
+        world.start_service(leader)
         wait_until(
-            lambda: world.view(TARGET)["leader"] is not None, 90, f"a leader of {TARGET} that is up again"
+            lambda: world.view(TARGET)["leader"] == leader.name, 90, f"{leader.name} to lead {TARGET} again"
         )
+        for member in others:
+            world.start_service(member)
