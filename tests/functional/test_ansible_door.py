@@ -76,7 +76,7 @@ def request_of(world: World, run: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (("-e", FROM_META), ("no target", "pg-meta, pg-test", "-l CLUSTER")),
+        (("-e", FROM_META), ("no target", "pg-meta, pg-meta2, pg-test", "-l CLUSTER")),
         (("-l", TARGET), ("pg_pitr is not set", '{"pg_pitr": {"cluster": "pg-meta"')),
         (("-l", "pg-t*", "-e", FROM_META), ("means cluster pg-test without naming it", "-l pg-test")),
         (("-l", "etcd", "-e", "{pg_pitr: {}}"), ("means cluster pg-meta without naming it",)),
