@@ -10,6 +10,7 @@ import signal
 
 from pgdolly.domain.command import Command, Completed
 from pgdolly.domain.errors import CommandFailed, Unreachable
+from pgdolly.transport.processes import let_go
 from pgdolly.transport.shell import DEFAULT_TIMEOUT_SECONDS
 
 END_SECONDS = 5.0
@@ -104,6 +105,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
                 await kill.wait()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(process.wait(), END_SECONDS)
+    await let_go(process)
 
 
 def _environment() -> dict[str, str]:

@@ -8,6 +8,8 @@ import os
 import signal
 from collections.abc import Sequence
 
+from pgdolly.transport.processes import let_go
+
 END_SECONDS = 5.0
 
 
@@ -55,6 +57,7 @@ class Session:
         with contextlib.suppress(TimeoutError):
             # communicate, not wait: it also closes the pipes.
             await asyncio.wait_for(self._process.communicate(), END_SECONDS)
+        await let_go(self._process)
 
 
 async def _feed(pipe: asyncio.StreamWriter | None, text: bytes | None) -> None:
