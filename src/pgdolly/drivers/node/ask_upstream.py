@@ -11,13 +11,13 @@ import subprocess
 import sys
 import tempfile
 
+from patroni_file import local_configuration
+
 
 def role(path):
     if path is None:
         return SECRETS  # noqa: F821
-    from patroni.config import Config
-
-    local = Config(path, validator=None).local_configuration
+    local = local_configuration(path)
     return local.get("postgresql", {}).get("authentication", {}).get("replication", {})
 
 

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 
+from patroni_file import local_configuration
+
 # A server that lost its power does not hang up: whether it is still there is asked after half a minute of silence.
 ALIVE = "connect_timeout=30 keepalives_idle=30 keepalives_interval=10 keepalives_count=3"
 
@@ -26,9 +28,7 @@ def empty(directory):
 
 
 def main(arguments):
-    from patroni.config import Config
-
-    local = Config(arguments["patroni_config"], validator=None).local_configuration
+    local = local_configuration(arguments["patroni_config"])
     role = local["postgresql"]["authentication"]["replication"]
     data = arguments["data_directory"]
     os.makedirs(data, mode=0o700, exist_ok=True)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 
+from patroni_file import local_configuration
 from patroni_rest import call
 
 
@@ -24,21 +25,6 @@ def output_of(*argv):
     except (OSError, subprocess.TimeoutExpired) as error:
         return None, str(error)
     return (done.stdout, None) if done.returncode == 0 else (None, done.stderr.strip() or done.stdout.strip())
-
-
-def local_configuration(path):
-    """Patroni's configuration of this member, as its own library reads it.
-
-    To import that library takes most of a second; a plain file with no PATRONI_* beside it needs none of it.
-    """
-    if os.path.isfile(path) and not any(name.startswith("PATRONI_") for name in os.environ):
-        import yaml
-
-        with open(path) as text:
-            return yaml.safe_load(text)
-    from patroni.config import Config
-
-    return Config(path, validator=None).local_configuration
 
 
 def patroni_settings(local):

@@ -6,13 +6,12 @@ Takes: patroni_config, method, path, body (sent as JSON). Prints the answer's st
 import json
 import sys
 
+from patroni_file import local_configuration
 from patroni_rest import call
 
 
 def main(arguments):
-    from patroni.config import Config
-
-    local = Config(arguments["patroni_config"], validator=None).local_configuration
+    local = local_configuration(arguments["patroni_config"])
     method = arguments["method"]
     status, body = call(
         local, arguments["path"], method, body=arguments.get("body"), timeout=300 if method == "POST" else 10

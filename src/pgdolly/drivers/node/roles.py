@@ -10,6 +10,8 @@ import os
 import subprocess
 import sys
 
+from patroni_file import local_configuration
+
 # The restored postgresql.auto.conf and the roles' own settings are the source's: they may log every statement,
 # passwords and all, or make every transaction read-only.
 QUIETLY = [
@@ -35,9 +37,7 @@ def socket_of(data_directory):
 
 
 def main(arguments):
-    from patroni.config import Config
-
-    configuration = Config(arguments["patroni_config"], validator=None).local_configuration
+    configuration = local_configuration(arguments["patroni_config"])
     authentication = configuration.get("postgresql", {}).get("authentication", {})
     given = globals().get("SECRETS") or {}
     directory, port = arguments["private_directory"], arguments["port"]

@@ -194,12 +194,15 @@ def own_timelines(facts: ResetFacts, resolved: ResolvedRecovery) -> tuple[int, .
         timeline
         for member in facts.target.members
         if member.system_identifier == resolved.system_identifier
-        for timeline in (
-            member.timeline or 1,
-            *((each.timeline or 1 for each in member.cluster.members) if member.cluster is not None else ()),
-        )
+        for timeline in _seen_by(member)
     ]
     return (*archived, *present)
+
+
+def _seen_by(member: MemberFacts) -> tuple[int, ...]:
+    """The timelines of a member, and of the others as its Patroni sees them."""
+    others = member.cluster.members if member.cluster is not None else ()
+    return (member.timeline or 1, *(other.timeline or 1 for other in others))
 
 
 def _stanza_need(facts: ResetFacts, resolved: ResolvedRecovery) -> StanzaNeed:
@@ -214,12 +217,13 @@ def present_facts(facts: ResetFacts) -> dict[str, str]:
     found = {f"leader of {facts.target.cluster.name}": facts.leader.member.name}
     if facts.upstream is not None:
         found[f"upstream of {facts.target.cluster.name}"] = facts.upstream.name
+    # Not each member's own: while a former leader comes back, and whenever a replica has replayed a checkpoint, its
+    # control file tells of another timeline, and the newest one is the same.
+    seen = [timeline for member in facts.target.members for timeline in _seen_by(member)]
+    found[f"newest timeline of {facts.target.cluster.name}"] = str(max(seen))
     for member in facts.target.members:
         name = member.member.name
         found[f"system identifier of {name}"] = str(member.system_identifier or "none")
-        if not (member.running and member.standby):
-            # What a replica's control file says changes whenever it has replayed a checkpoint of its leader's.
-            found[f"timeline of {name}"] = str(member.timeline or "none")
         found[f"data directory of {name}"] = str(member.data_directory)
         found[f"version of PostgreSQL on {name}"] = member.postgres_version
     for backup in facts.catalogue.backups:
