@@ -347,14 +347,13 @@ def test_no_password_stands_in_a_command() -> None:
 
 
 def test_supervisor_is_asked_from_patronis_own_environment() -> None:
-    assert services.stop_command(MEMBER).argv == (
-        "/opt/bin/supervisorctl",
-        "-c",
-        "/etc/supervisord.conf",
-        "stop",
-        "pg-test-1",
-    )
-    assert services.start_command(MEMBER).argv[-2:] == ("start", "pg-test-1")
+    stop, start = services.stop_command(MEMBER), services.start_command(MEMBER)
+    assert stop.shown() == "/opt/bin/supervisorctl -c /etc/supervisord.conf stop pg-test-1"
+    assert start.shown() == "/opt/bin/supervisorctl -c /etc/supervisord.conf start pg-test-1"
+    assert stop.argv[4] == MEMBER.patroni, "whose interpreter runs the program"
+    asked = {"config": "/etc/supervisord.conf", "program": "pg-test-1"}
+    assert arguments(stop) == {**asked, "action": "stop"}
+    assert arguments(start) == {**asked, "action": "start"}
 
 
 SYSTEMD = dataclasses.replace(MEMBER, service_manager=ServiceManager.SYSTEMD, service="patroni")

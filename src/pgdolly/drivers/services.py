@@ -1,6 +1,6 @@
 """The service that keeps Patroni on a node: start it, stop it, ask for it.
 
-Source: systemctl(1); supervisor, "Running supervisorctl".
+Source: systemctl(1); supervisor, "XML-RPC API Documentation".
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from pgdolly.domain.cluster import Member, ServiceManager
 from pgdolly.domain.command import Command
 from pgdolly.domain.errors import InvalidInput
+from pgdolly.drivers.node_program import node_program, run_node_program
 from pgdolly.transport.shell import Shell, command_failed, run_checked
 
 STOP_SECONDS = 120.0
@@ -52,9 +53,15 @@ def _service_command(member: Member, *words: str) -> Command:
                 untouched="nothing was changed",
                 next_command="set pgdolly_supervisor_config in the inventory",
             )
-        # supervisor lives in the environment that Patroni lives in.
+        # supervisor lives in the environment that Patroni lives in. What it is asked is shown as one would type it.
         program = PurePosixPath(member.patroni).parent / "supervisorctl"
-        return Command(argv=(str(program), "-c", str(member.supervisor_config), *words, member.service))
+        [action] = words
+        return node_program(
+            member,
+            "supervisor",
+            {"config": str(member.supervisor_config), "program": member.service, "action": action},
+            f"{program} -c {member.supervisor_config} {action} {member.service}",
+        )
     raise InvalidInput(
         f"systemd does not know a service {member.service!r} there, so Patroni could not be stopped and started",
         where=member.name,
@@ -63,16 +70,20 @@ def _service_command(member: Member, *words: str) -> Command:
     )
 
 
+async def _supervisor_state(shell: Shell, member: Member) -> str | None:
+    state = (await run_node_program(shell, _service_command(member, "status")))["state"]
+    return None if state is None else str(state)
+
+
 async def is_active(shell: Shell, member: Member) -> bool:
     """Whether the service is up or on its way up or down."""
-    systemd = member.service_manager is ServiceManager.SYSTEMD
-    completed = await shell.run(_service_command(member, "is-active" if systemd else "status"))
-    # Both exit with 3 for a service that is not running; their word is what counts.
+    if member.service_manager is ServiceManager.SUPERVISOR:
+        return await _supervisor_state(shell, member) in _SUPERVISOR_UP
+    completed = await shell.run(_service_command(member, "is-active"))
+    # It exits with 3 for a service that is not running; its word is what counts.
     words = completed.stdout.split()
-    if systemd and words and words[0] in _SYSTEMD_STATES:
+    if words and words[0] in _SYSTEMD_STATES:
         return _SYSTEMD_STATES[words[0]]
-    if not systemd and len(words) >= 2 and words[0] == member.service:
-        return words[1] in _SUPERVISOR_UP
     raise command_failed(member.name, completed, "ask for Patroni's service")
 
 
@@ -80,18 +91,14 @@ async def knows_service(shell: Shell, member: Member) -> bool:
     """Whether there is such a service at all; of systemd it is known already, by the manager that was found."""
     if member.service_manager is not ServiceManager.SUPERVISOR:
         return member.service_manager is ServiceManager.SYSTEMD
-    completed = await shell.run(_service_command(member, "status"))
-    return "no such process" not in completed.stdout
+    return await _supervisor_state(shell, member) is not None
 
 
 async def stop_service(shell: Shell, member: Member) -> None:
     """Stop Patroni; one that is stopped already stays so."""
-    if member.service_manager is ServiceManager.SYSTEMD or await is_active(shell, member):
-        await run_checked(shell, stop_command(member), timeout_seconds=STOP_SECONDS, doing="stop Patroni")
+    await run_checked(shell, stop_command(member), timeout_seconds=STOP_SECONDS, doing="stop Patroni")
 
 
 async def start_service(shell: Shell, member: Member) -> None:
-    """Start Patroni; one that is up already stays so."""
-    # supervisor takes a second start for an error; to systemd it says whether it starts at boot, too.
-    if member.service_manager is ServiceManager.SYSTEMD or not await is_active(shell, member):
-        await run_checked(shell, start_command(member), doing="start Patroni")
+    """Start Patroni; one that is up already stays so, and starts at boot as it was before."""
+    await run_checked(shell, start_command(member), doing="start Patroni")
