@@ -12,7 +12,8 @@ def local_configuration(path):
         import yaml
 
         with open(path) as text:
-            return yaml.safe_load(text)
+            # libyaml's, where PyYAML was built with it, is ten times as fast.
+            return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     from patroni.config import Config
 
     return Config(path, validator=None).local_configuration

@@ -1,10 +1,11 @@
-"""Call this node's own Patroni as its own configuration says: address, TLS, credentials. Sent along with programs."""
+"""Call this node's own Patroni as its own configuration says: address, TLS, credentials. Sent along with programs.
+
+Not by urllib, which would go through the proxy that the node's environment names.
+"""
 
 import base64
+import http.client
 import json
-import ssl
-import urllib.error
-import urllib.request
 
 
 def call(local, path, method="GET", body=None, timeout=5):
@@ -13,32 +14,40 @@ def call(local, path, method="GET", body=None, timeout=5):
     `local` is Patroni's local configuration, as a dictionary.
     """
     restapi, ctl = local.get("restapi") or {}, local.get("ctl") or {}
-    scheme = "https" if restapi.get("certfile") else "http"
-    request = urllib.request.Request(
-        f"{scheme}://{restapi.get('connect_address')}{path}",
-        method=method,
-        data=json.dumps(body or {}).encode() if method != "GET" else None,
-        headers={"Content-Type": "application/json"},
-    )
+    headers = {"Content-Type": "application/json"}
     authentication = restapi.get("authentication") or {}
     if authentication.get("username") and method != "GET":  # only what changes something needs it
         pair = f"{authentication['username']}:{authentication.get('password', '')}"
-        request.add_header("Authorization", "Basic " + base64.b64encode(pair.encode()).decode())
+        headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
     try:
-        context = None
-        if scheme == "https":
-            context = ssl.create_default_context(cafile=ctl.get("cacert") or restapi.get("cafile"))
-            if ctl.get("certfile"):
-                context.load_cert_chain(ctl["certfile"], ctl.get("keyfile"))
-            if ctl.get("insecure"):
-                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with urllib.request.urlopen(request, timeout=timeout, context=context) as answer:
+        connection = connect(str(restapi.get("connect_address")), restapi, ctl, timeout)
+        try:
+            connection.request(
+                method,
+                path,
+                body=json.dumps(body or {}).encode() if method != "GET" else None,
+                headers=headers,
+            )
+            answer = connection.getresponse()
             status, body = answer.status, answer.read().decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        status, body = error.code, error.read().decode(errors="replace")
-    except (OSError, ValueError) as error:  # no answer, no certificate, no address
+        finally:
+            connection.close()
+    except (OSError, ValueError, http.client.HTTPException) as error:  # no answer, no certificate, no address
         return 0, f"{type(error).__name__}: {error}"
     try:
         return status, json.loads(body)
     except ValueError:
         return status, body
+
+
+def connect(address, restapi, ctl, timeout):
+    if not restapi.get("certfile"):
+        return http.client.HTTPConnection(address, timeout=timeout)
+    import ssl
+
+    context = ssl.create_default_context(cafile=ctl.get("cacert") or restapi.get("cafile"))
+    if ctl.get("certfile"):
+        context.load_cert_chain(ctl["certfile"], ctl.get("keyfile"))
+    if ctl.get("insecure"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection(address, timeout=timeout, context=context)
