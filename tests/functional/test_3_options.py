@@ -37,6 +37,10 @@ def test_pause_look_go_forward_and_promote(world: World, scenario: Scenario) -> 
     assert "replay does not go back" in earlier.stderr, earlier
     assert world.rows(leader, sockets=private) == scenario.late.rows
 
+    planned = world.pgdolly("resume", paused.run, "--check")
+    assert "1. promote the leader" in planned.stdout and "nothing was changed" in planned.stdout, planned
+    assert world.state_of(paused.run) == "paused"
+    assert world.value(leader, "SELECT pg_get_wal_replay_pause_state()", sockets=private) == "paused"
     promoted = world.pgdolly("resume", paused.run, "--output=json")
     assert promoted.outcome["state"] == "finished"
     world.assert_cluster_whole(rows=scenario.late.rows, archiving=False)

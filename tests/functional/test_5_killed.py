@@ -86,6 +86,11 @@ def test_killed_and_resumed(
     other = world.pgdolly("reset", TARGET, *FROM, "--yes", status=REFUSED)
     assert run in other.stderr and f"pgdolly resume {run}" in other.stderr, other
 
+    begun = world.begun_steps()
+    planned = world.pgdolly("resume", run, "--check")
+    assert "1. stop the replicas" not in planned.stdout and ". verify" in planned.stdout, planned
+    assert world.begun_steps() == begun
+
     resumed = world.pgdolly("resume", run, "--output=json")
 
     assert resumed.outcome["state"] == "finished" and resumed.run == run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,8 @@ from pgdolly.engine.events import Listener
 from pgdolly.engine.executor import execute
 from pgdolly.engine.home import runs_directory
 from pgdolly.engine.journal import Journal
-from pgdolly.engine.plan import Plan
-from pgdolly.engine.record import RunRecord
+from pgdolly.engine.plan import Lane, Plan, Stage
+from pgdolly.engine.record import RecordedState, RunRecord
 from pgdolly.operations.locking import release_locks, release_what_was_taken, take_locks
 from pgdolly.steps.registry import STEPS
 from pgdolly.steps.world import World
@@ -91,6 +92,29 @@ async def take_up(
                 journal, last.part, STEPS.decode_plan(last.plan), world, members, guarded, pauses
             )
     return journal.run
+
+
+def remaining_plan(run: RunRecord) -> Plan:
+    """What a run has still to do of the plan that it has: each stage with the steps that are not finished.
+
+    :raises InvalidInput: if it has none: it was ended before its plan was written.
+    """
+    if not run.parts:
+        raise InvalidInput(
+            f"run {run.run_id} was ended before it had a plan",
+            untouched="nothing was changed",
+            next_command=f"pgdolly resume {run.run_id} --abandon",
+        )
+    last = run.parts[-1]
+    plan = STEPS.decode_plan(last.plan)
+    finished = {step.id for step in run.steps.values() if step.state is RecordedState.FINISHED}
+    left = {id(step) for name, _, _, step in plan.steps(last.part) if name not in finished}
+    stages = []
+    for stage in plan.stages:
+        lanes = [Lane(lane.name, tuple(s for s in lane.steps if id(s) in left)) for lane in stage.lanes]
+        if any(lane.steps for lane in lanes):
+            stages.append(Stage(stage.title, tuple(lane for lane in lanes if lane.steps)))
+    return dataclasses.replace(plan, stages=tuple(stages))
 
 
 async def abandon(run_id: str, world: World, members: Sequence[Member]) -> RunRecord:

@@ -16,7 +16,7 @@ from pgdolly.drivers.catalogue import read_catalogue
 from pgdolly.drivers.observation import observe_member
 from pgdolly.engine.events import Listener
 from pgdolly.engine.plan import Plan
-from pgdolly.engine.record import RecordedState, RunRecord
+from pgdolly.engine.record import RecordedState, RunRecord, RunState
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.request import NOTHING, PitrRequest
 from pgdolly.operations.reset.blueprint import ResetBlueprint
@@ -101,41 +101,58 @@ async def resume(
     if blueprint.own_passwords:
         world = dataclasses.replace(world, passwords=fleet.cluster(blueprint.target_cluster).passwords)
     members = [member.member for member in blueprint.members]
-    paused = run.state.value == "paused"
-    if further is not None:
-        if not _may_move_on(run):
-            raise Refused(
-                f"run {run.run_id} has no target to move on from: its data is not restored, or it is promoted",
-                untouched=NOTHING,
-                next_command=f"pgdolly resume {run.run_id}",
-            )
-        target = further.target()
-        if target.type in (TargetType.DEFAULT, TargetType.IMMEDIATE):
-            raise InvalidInput("a later target needs a time, an xid, a name or an LSN", untouched=NOTHING)
-        _refuse_earlier(blueprint, target, run.run_id)
-        moved = moved_on(blueprint, await _resolve_further(blueprint, target, world))
+    part = await _further_part(run, blueprint, world, further)
+    if part is None:
         return await take_up(
-            run.run_id,
-            world,
-            members,
-            emit,
-            further=plan_move_on(moved),
-            blueprint=_adapter().dump_python(moved, mode="json"),
-            pauses=True,
-        )
-    if paused:
-        finishing = dataclasses.replace(blueprint, action=TargetAction.PROMOTE)
-        return await take_up(
-            run.run_id,
-            world,
-            members,
-            emit,
-            further=plan_finish(blueprint),
-            blueprint=_adapter().dump_python(finishing, mode="json"),
+            run.run_id, world, members, emit, pauses=blueprint.action is not TargetAction.PROMOTE
         )
     return await take_up(
-        run.run_id, world, members, emit, pauses=blueprint.action is not TargetAction.PROMOTE
+        run.run_id,
+        world,
+        members,
+        emit,
+        further=part.plan,
+        blueprint=_adapter().dump_python(part.blueprint, mode="json"),
+        pauses=part.pauses,
     )
+
+
+async def plan_further(
+    run: RunRecord, fleet: Fleet, world: World, *, further: PitrRequest | None = None
+) -> Plan | None:
+    """The plan by which `resume` would go on with a paused run; None if it would end the plan that the run has."""
+    blueprint = blueprint_of(run)
+    part = await _further_part(run, blueprint, await _with_repository(blueprint, run, fleet, world), further)
+    return part.plan if part is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class _FurtherPart:
+    plan: Plan
+    blueprint: ResetBlueprint
+    pauses: bool = False
+
+
+async def _further_part(
+    run: RunRecord, blueprint: ResetBlueprint, world: World, further: PitrRequest | None
+) -> _FurtherPart | None:
+    if further is None:
+        if run.state is not RunState.PAUSED:
+            return None
+        finishing = dataclasses.replace(blueprint, action=TargetAction.PROMOTE)
+        return _FurtherPart(plan_finish(blueprint), finishing)
+    if not _may_move_on(run):
+        raise Refused(
+            f"run {run.run_id} has no target to move on from: its data is not restored, or it is promoted",
+            untouched=NOTHING,
+            next_command=f"pgdolly resume {run.run_id}",
+        )
+    target = further.target()
+    if target.type in (TargetType.DEFAULT, TargetType.IMMEDIATE):
+        raise InvalidInput("a later target needs a time, an xid, a name or an LSN", untouched=NOTHING)
+    _refuse_earlier(blueprint, target, run.run_id)
+    moved = moved_on(blueprint, await _resolve_further(blueprint, target, world))
+    return _FurtherPart(plan_move_on(moved), moved, pauses=True)
 
 
 async def _with_repository(blueprint: ResetBlueprint, run: RunRecord, fleet: Fleet, world: World) -> World:
