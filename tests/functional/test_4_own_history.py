@@ -9,6 +9,7 @@ from scenario import Scenario
 from servers import Rows
 from waiting import wait_until
 from world import World
+from writing import application
 
 FROM = ("--from", SOURCE)
 
@@ -130,6 +131,21 @@ def test_cleanup_and_again_and_back(world: World, scenario: Scenario) -> None:
     world.pgdolly("cleanup", TARGET, "--yes")
     world.assert_cluster_whole(rows=first_rows, archiving=True, timeline=third_timeline)
     assert archiving_errors(world) == errors_before
+
+
+def test_cleanup_of_a_clone_that_is_in_use(world: World, scenario: Scenario) -> None:
+    """An application writes all the while, without a pause, and goes on after each restart."""
+    world.reset(*FROM, "--time", scenario.early.time)
+    with application(world, TARGET, pause_seconds=0) as writer:
+        writer.has_written()
+        world.pgdolly("cleanup", TARGET, "--no-backup", "--yes")
+        writer.has_written()
+        writer.end()
+        written = {
+            int(number) for (number,) in world.psql(world.leader(TARGET), "SELECT number FROM heartbeats")
+        }
+        assert set(writer.acknowledged) <= written
+    world.assert_cluster_whole(rows=scenario.early.rows, archiving=True)
 
 
 def test_in_place(world: World, scenario: Scenario) -> None:

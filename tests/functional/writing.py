@@ -15,8 +15,8 @@ from world import World
 class Application:
     """Inserts a row at a time into `heartbeats`, and remembers those whose commit was acknowledged."""
 
-    def __init__(self, world: World, cluster: str) -> None:
-        self.world, self.cluster = world, cluster
+    def __init__(self, world: World, cluster: str, pause_seconds: float) -> None:
+        self.world, self.cluster, self.pause_seconds = world, cluster, pause_seconds
         self.acknowledged: list[int] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._write, name=f"writes to {cluster}", daemon=True)
@@ -38,7 +38,7 @@ class Application:
                     "INSERT INTO heartbeats DEFAULT VALUES RETURNING number"
                 ).fetchall()
                 self.acknowledged.append(int(number))
-                self._stop.wait(0.02)
+                self._stop.wait(self.pause_seconds)
 
     def begin(self) -> None:
         self._thread.start()
@@ -60,13 +60,16 @@ class Application:
 
 
 @contextlib.contextmanager
-def application(world: World, cluster: str) -> Iterator[Application]:
-    """One that writes while the block runs, or until it is ended there."""
+def application(world: World, cluster: str, *, pause_seconds: float = 0.02) -> Iterator[Application]:
+    """One that writes while the block runs, or until it is ended there.
+
+    :param pause_seconds: between two rows.
+    """
     world.psql(
         world.leader(cluster),
         "CREATE TABLE heartbeats (number serial PRIMARY KEY, at timestamptz DEFAULT now())",
     )
-    writer = Application(world, cluster)
+    writer = Application(world, cluster, pause_seconds)
     writer.begin()
     try:
         yield writer

@@ -14,11 +14,11 @@ from pgdolly.engine.step import Effect, StepCheck, StepState
 from pgdolly.steps.world import StepContext, wait_for
 from pgdolly.transport.together import together
 
-SAME_LSN_SECONDS = 60.0
+LEVEL_SECONDS = 60.0
 
 _LOOK = """SELECT pg_is_in_recovery(),
  CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
- CASE WHEN pg_is_in_recovery() THEN (SELECT received_tli FROM pg_stat_wal_receiver)
+ CASE WHEN pg_is_in_recovery() THEN (SELECT received_tli FROM pg_stat_wal_receiver WHERE status = 'streaming')
       ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END,
  current_setting('archive_mode')"""
 
@@ -33,7 +33,11 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyCluster:
-    """One leader, every other member streaming from it, one timeline, one LSN, and archiving as it should be."""
+    """One leader, every replica streaming from it on its timeline and level with it, and archiving as it should be.
+
+    Applications may be writing all the while: a replica is level that has replayed what the leader had when it was
+    first asked. Replay only goes forward, so however much is written, a replica that follows gets there.
+    """
 
     kind: ClassVar[str] = "verify_cluster"
     effect: ClassVar[Effect] = Effect.READ
@@ -44,7 +48,7 @@ class VerifyCluster:
     left_out: tuple[str, ...] = ()  # members that are down, each with how to bring it back
 
     def title(self) -> str:
-        return f"verify {self.leader.member.cluster}: one leader, one timeline, one LSN on every member"
+        return f"verify {self.leader.member.cluster}: one leader, one timeline, every replica level with it"
 
     def commands(self) -> tuple[Command, ...]:
         return (
@@ -56,22 +60,27 @@ class VerifyCluster:
 
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
         seen: dict[str, _Seen] = {}
+        goal: _Seen | None = None
 
-        async def same() -> bool | None:
-            everyone = (self.leader, *self.replicas)
-            found = await together(*(self._look(context, instance) for instance in everyone))
-            seen.update({instance.member.name: f for instance, f in zip(everyone, found, strict=True)})
-            first, *others = found
-            if first.in_recovery or not all(other.in_recovery for other in others):
+        async def level() -> _Seen | None:
+            nonlocal goal
+            # The leader first: what a replica had replayed before the leader was asked says nothing.
+            first = await self._look(context, self.leader)
+            others = await together(*(self._look(context, instance) for instance in self.replicas))
+            members = (self.leader, *self.replicas)
+            seen.update({i.member.name: found for i, found in zip(members, (first, *others), strict=True)})
+            if first.in_recovery or first.lsn is None:
                 return None
-            alike = all(other.timeline == first.timeline and other.lsn == first.lsn for other in others)
-            return True if alike else None
+            if goal is None or goal.timeline != first.timeline:
+                goal = first
+            return goal if all(_follows(other, goal) for other in others) else None
 
-        await wait_for(
-            same,
-            what=f"every member of {self.leader.member.cluster} to be at the leader's LSN on its timeline",
+        at = await wait_for(
+            level,
+            what=f"every replica of {self.leader.member.cluster} to stream on the leader's timeline and to have "
+            "replayed what it had",
             where=self.leader.member.name,
-            deadline_seconds=SAME_LSN_SECONDS,
+            deadline_seconds=LEVEL_SECONDS,
             describe=lambda: ", ".join(f"{n}: {s.lsn} on timeline {s.timeline}" for n, s in seen.items()),
             next_command=f"pgdolly status {self.leader.member.cluster}",
         )
@@ -84,8 +93,7 @@ class VerifyCluster:
             )
         for text in self.left_out:
             context.note(text)
-        leader = seen[self.leader.member.name]
-        return {"timeline": leader.timeline, "lsn": str(leader.lsn), "members": len(seen)}
+        return {"timeline": at.timeline, "lsn": str(at.lsn), "members": len(seen)}
 
     async def _look(self, context: StepContext, instance: Instance) -> _Seen:
         shell = context.world.shell(instance.member)
@@ -98,3 +106,13 @@ class VerifyCluster:
             int(timeline) if timeline else None,
             archive_mode,
         )
+
+
+def _follows(replica: _Seen, goal: _Seen) -> bool:
+    return (
+        replica.in_recovery
+        and replica.timeline == goal.timeline
+        and replica.lsn is not None
+        and goal.lsn is not None
+        and replica.lsn >= goal.lsn
+    )
