@@ -8,13 +8,32 @@ Where the cluster lives on, its dynamic configuration stays: wiping it would fal
 `patronictl edit-config`. If the store has none, Patroni falls back to that anyway, as its copy beside the data is gone;
 a `standby_cluster` in there would make it stream on from its former source, so the rest of it is written into the
 store. Only `remove` takes all.
+
+Patroni's library swallows the errors of a store: its methods log them and return False, and what they return when all
+is well differs between its versions. So the store is read again in the end, and the program fails if it holds
+something else than what was written.
 """
 
 import json
 import sys
+import time
 import urllib.parse
 
 NOBODY = "9223372036854775807"  # no cluster has this system identifier before the year 2038
+SETTLE_SECONDS = 10  # some of Patroni's drivers read from a copy that is a moment behind
+
+
+def see(dcs, **claims):
+    """Wait until the store holds what was written; each claim is named for the entry that it is about."""
+    until = time.monotonic() + SETTLE_SECONDS
+    while True:
+        cluster = dcs.get_cluster()
+        missing = [name for name, holds in claims.items() if not holds(cluster)]
+        if not missing:
+            return
+        if time.monotonic() > until:
+            sys.exit(f"the store did not take what was written into it: {', '.join(missing)}")
+        time.sleep(0.25)
 
 
 def main(arguments):
@@ -46,6 +65,7 @@ def main(arguments):
     if arguments["action"] == "fence":
         # Patroni exits with "system ID mismatch" on a member that comes up with data of another system than this.
         dcs.initialize(create_new=False, sysid=NOBODY)
+        see(dcs, initialize=lambda now: now.initialize == NOBODY)
     if arguments["action"] == "found":
         # A cluster of data that is there already: Patroni would not take a replica for the beginning of one.
         if cluster.leader and cluster.leader.name:
@@ -57,7 +77,15 @@ def main(arguments):
         beginning = dict((local.get("bootstrap") or {}).get("dcs") or {})
         beginning["standby_cluster"] = arguments["standby_cluster"]
         dcs.set_config_value(json.dumps(beginning, separators=(",", ":")))
-        dcs.initialize(create_new=cluster.initialize is None, sysid=str(arguments["system_identifier"]))
+        identifier = str(arguments["system_identifier"])
+        dcs.initialize(create_new=cluster.initialize is None, sysid=identifier)
+        see(
+            dcs,
+            initialize=lambda now: now.initialize == identifier,
+            history=lambda now: not (now.history and now.history.lines),
+            status=lambda now: now.status.last_lsn == 0,
+            config=lambda now: now.config and now.config.data == beginning,
+        )
     if arguments["action"] == "reset":
         # Order: first what lets a stale member in (a re-clone of one source has the same system identifier),
         # then what would make Patroni distrust the new leader (its LSN and timeline are behind the old ones').
@@ -77,12 +105,29 @@ def main(arguments):
             data.pop("pause", None)
             data.pop("standby_cluster", None)
             dcs.set_config_value(json.dumps(data, separators=(",", ":")))
+        # Not the leader's key: in some stores Patroni deletes only its own, and another's goes with its time to live.
+        see(
+            dcs,
+            initialize=lambda now: not now.initialize,
+            history=lambda now: not (now.history and now.history.lines),
+            status=lambda now: now.status.last_lsn == 0,
+            failsafe=lambda now: not getattr(now, "failsafe", None),
+            sync=lambda now: not now.sync or now.sync.is_empty,
+            failover=lambda now: not now.failover or not (now.failover.leader or now.failover.candidate),
+            config=lambda now: data is None or (now.config and now.config.data == data),
+        )
     if arguments["action"] == "remove" and not cluster.is_empty():
         others = sorted(set(done["members"]) - set(arguments["members"]))
         if others:
             sys.exit(f"{', '.join(others)} is registered in the store, too; nothing was removed from it")
         if dcs.delete_cluster() is False:
             sys.exit("the store refused to remove the cluster's entries")
+        see(
+            dcs,
+            initialize=lambda now: not now.initialize,
+            config=lambda now: not (now.config and now.config.data),
+            history=lambda now: not (now.history and now.history.lines),
+        )
     print(json.dumps(done))
 
 
