@@ -14,7 +14,7 @@ import pytest
 from pgdolly.domain.backup import Archive, ArchivedSegment, Catalogue
 from pgdolly.domain.cluster import Cluster
 from pgdolly.domain.command import Command
-from pgdolly.domain.errors import InvalidInput, Refused, StalePlan
+from pgdolly.domain.errors import InvalidInput, Refused, StalePlan, Unreachable
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.timeline import Fork, TimelineHistory
 from pgdolly.drivers import postgres
@@ -326,6 +326,30 @@ def test_a_plan_is_stale_when_what_it_stands_on_has_changed(name: str, now: Rese
     assert change in raised.value.what
     assert raised.value.what.count(" was ") == 1, "nothing else is named"
     assert raised.value.untouched == "nothing was changed"
+
+
+def without_member(facts: ResetFacts, number: int) -> ResetFacts:
+    """The same facts, with a member of the target that does not answer."""
+    members = facts.target.members
+    gone = (members[number].member, Unreachable("no route to host"))
+    target = dataclasses.replace(
+        facts.target, members=(*members[:number], *members[number + 1 :]), silent=(gone,)
+    )
+    return dataclasses.replace(facts, target=target)
+
+
+def test_a_member_that_is_back_makes_a_plan_stale() -> None:
+    """The plan leaves it out: nobody would stop it, and its Patroni would see the others' leader go."""
+    plan = Plan(
+        operation="reset", target="pg-test", facts=tuple(present_facts(without_member(FACTS, 2)).items())
+    )
+    refuse_stale(plan, present_facts(without_member(FACTS, 2)))
+    with pytest.raises(StalePlan) as raised:
+        refuse_stale(plan, present_facts(FACTS))
+    assert (
+        "members of pg-test that answer was pg-test-1, pg-test-2, is pg-test-1, pg-test-2, pg-test-3"
+        in raised.value.what
+    )
 
 
 def on_timeline(facts: ResetFacts, index: int, timeline: int, **changed: Any) -> ResetFacts:

@@ -215,6 +215,10 @@ def _stanza_need(facts: ResetFacts, resolved: ResolvedRecovery) -> StanzaNeed:
 def present_facts(facts: ResetFacts) -> dict[str, str]:
     """What the plan stands on: it is stale if one of these has changed when it is to be carried out."""
     found = {f"leader of {facts.target.cluster.name}": facts.leader.member.name}
+    # One fact, because one that is new makes no plan stale: a member that was left out and is back by now would be
+    # neither locked nor stopped, and its Patroni might take the lead with the old data.
+    answering = sorted(member.member.name for member in facts.target.members)
+    found[f"members of {facts.target.cluster.name} that answer"] = ", ".join(answering)
     if facts.upstream is not None:
         found[f"upstream of {facts.target.cluster.name}"] = facts.upstream.name
     # Not each member's own: while a former leader comes back, and whenever a replica has replayed a checkpoint, its
