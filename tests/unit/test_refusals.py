@@ -457,6 +457,31 @@ def test_a_clean_up_waits_for_no_run_and_starts_no_stopped_pgbackrest() -> None:
     )
 
 
+def test_a_clean_up_whose_cluster_has_changed_since_is_not_carried_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It failed over while the plan was being read: the restarts would begin with the new leader."""
+    facts = cleanup_facts(catalogue("pg-test", system=SOURCE_SYSTEM))
+    fleet = Fleet({"pg-test": facts.cluster.cluster}, "pigsty.yml")
+    prepared = cleanup.PreparedCleanup(cleanup.plan_cleanup(facts, backup=True), facts, World(), fleet)
+    now, carried = facts, []
+
+    async def observe(*_: Any) -> tuple[CleanupFacts, World]:
+        return now, World()
+
+    async def carry_out(*_: Any, **__: Any) -> None:
+        carried.append(1)
+
+    monkeypatch.setattr(cleanup, "observe", observe)
+    monkeypatch.setattr(cleanup, "carry_out", carry_out)
+    asyncio.run(cleanup.execute_prepared(prepared, lambda event: None))
+    assert carried
+    now = dataclasses.replace(facts, leader=facts.cluster.members[1], timeline=3)
+    with pytest.raises(StalePlan, match="leader of pg-test was pg-test-1, is pg-test-2"):
+        asyncio.run(cleanup.execute_prepared(prepared, lambda event: None))
+    assert len(carried) == 1
+
+
 @pytest.mark.parametrize(
     ("own", "need"),
     [

@@ -18,7 +18,7 @@ from pgdolly.engine.step import Step
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.locking import held
 from pgdolly.operations.request import NOTHING
-from pgdolly.operations.running import carry_out
+from pgdolly.operations.running import carry_out, refuse_stale
 from pgdolly.operations.site import ClusterFacts, instance_of, observe_cluster, world_of
 from pgdolly.operations.standby import Upstream, upstream_of
 from pgdolly.steps.stanza import CheckStanza, EnableArchiving, MendStanza, TakeBackup
@@ -45,7 +45,7 @@ class PreparedCleanup:
     plan: Plan
     facts: CleanupFacts
     world: World
-    inventories: tuple[str, ...]
+    fleet: Fleet
 
 
 async def observe(fleet: Fleet, name: str) -> tuple[CleanupFacts, World]:
@@ -257,15 +257,21 @@ async def prepare(fleet: Fleet, name: str, *, backup: bool = True) -> PreparedCl
     """Observe, refuse and plan."""
     facts, world = await observe(fleet, name)
     refuse(facts)
-    return PreparedCleanup(plan_cleanup(facts, backup=backup), facts, world, fleet.sources)
+    return PreparedCleanup(plan_cleanup(facts, backup=backup), facts, world, fleet)
 
 
 async def execute_prepared(prepared: PreparedCleanup, emit: Listener) -> RunRecord:
-    """Carry the plan out; every step looks again before it does something."""
+    """Look again, and carry the plan out; every step looks once more before it does something.
+
+    :raises StalePlan: if a fact has changed since the plan was shown.
+    """
+    cluster = prepared.facts.cluster.cluster
+    facts, _ = await observe(prepared.fleet, cluster.name)
+    refuse_stale(prepared.plan, present_facts(facts))
     return await carry_out(
         prepared.plan,
         prepared.world,
-        prepared.facts.cluster.cluster.members,
+        cluster.members,
         emit,
-        request={"inventory": list(prepared.inventories)},
+        request={"inventory": list(prepared.fleet.sources)},
     )
