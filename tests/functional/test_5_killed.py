@@ -101,6 +101,28 @@ def test_killed_and_resumed(
     assert "nothing to" in again.stderr, again
 
 
+def test_killed_while_a_replica_is_rebuilt(
+    world: World, scenario: Scenario, controllers: list[Controller]
+) -> None:
+    """Its directory is emptied and nothing copies the leader yet."""
+    controller = world.start("reset", TARGET, *FROM, "--lsn", scenario.early.lsn, "--yes", "--output=json")
+    controllers.append(controller)
+    controller.wait_for_step("step_begun", "join_replica")
+    controller.kill()
+    run = controller.run()
+    [begun, *_] = (each for each in controller.steps("step_begun") if each.endswith("-join_replica"))
+    replica = world.member(begun.split("/")[2])
+    world.stop_service(replica)
+    world.as_dbsu(replica, "mkdir", "-p", str(replica.on_node(replica.work_directory / run / "rebuild")))
+    data = str(replica.on_node(replica.data_directory))
+    world.as_dbsu(replica, "find", data, "-mindepth", "1", "-delete")
+
+    resumed = world.pgdolly("resume", run, "--output=json")
+
+    assert resumed.outcome["state"] == "finished"
+    world.assert_cluster_whole(rows=scenario.early.rows, archiving=False)
+
+
 @pytest.mark.usefixtures("whole_target")
 def test_a_run_that_is_under_way(world: World, scenario: Scenario, controllers: list[Controller]) -> None:
     """Its controller is held up, so that it is under way for as long as the others ask."""

@@ -20,9 +20,10 @@ class Streaming:
 
     @property
     def caught_up(self) -> bool:
-        return (
-            self.state == "streaming" and self.replay_lsn is not None and self.replay_lsn >= self.current_lsn
-        )
+        return self.has_replayed(self.current_lsn)
+
+    def has_replayed(self, goal: LSN) -> bool:
+        return self.state == "streaming" and self.replay_lsn is not None and self.replay_lsn >= goal
 
 
 async def streaming_state(context: StepContext, leader: Instance, patroni_name: str) -> Streaming | None:
