@@ -15,6 +15,7 @@ from pgdolly.domain.timeline import Fork, TimelineHistory
 from pgdolly.drivers.observation import MemberFacts
 from pgdolly.drivers.patroni import ClusterView, MemberView
 from pgdolly.drivers.pgbackrest import RestoreSource
+from pgdolly.drivers.server_state import ArchiverState, ServerState, Written
 from pgdolly.operations.reset.blueprint import MemberBlueprint, ResetBlueprint
 from pgdolly.operations.reset.describe import describe, warnings_of
 from pgdolly.operations.reset.observe import ResetFacts
@@ -134,6 +135,25 @@ def reset_facts(
         catalogue=catalogue("pg-test" if in_place else "pg-meta", system=SOURCE_SYSTEM),
         target_catalogue=own,
         leader=target.members[0],
+        server=archiving_server() if in_place else None,
+    )
+
+
+def archiving_server() -> ServerState:
+    """What a leader says that archives as it should."""
+    on = Written(value="on")
+    return ServerState(
+        in_recovery=False,
+        system_identifier=SOURCE_SYSTEM,
+        timeline=2,
+        lsn=LSN.parse("0/9000060"),
+        archive_mode="on",
+        archive_mode_written=on,
+        archive_mode_configured="on",
+        archive_mode_pending=False,
+        archive_command=Written(value="pgbackrest --stanza=pg-test archive-push %p"),
+        archive_library="",
+        archiver=ArchiverState(),
     )
 
 

@@ -55,7 +55,7 @@ async def decide(facts: ResetFacts, request: PitrRequest, world: World) -> Reset
         and resolved.timeline == resolved.highest_timeline
     ):
         # Nobody else archives there, and the leader archives its last segment when it stops: nothing is to be held
-        # back, and a pin would cut off what was committed since the last switch.
+        # back, and a pin would cut off what was committed since the last switch. If it cannot, the plan warns.
         resolved = dataclasses.replace(resolved, pinned_segment=None)
     refuse_unfit(facts, resolved, request)
     refuse_contents(facts, await _contents(facts, resolved, world), request)

@@ -52,7 +52,7 @@ def way(blueprint: ResetBlueprint) -> list[str]:
             "what the source archives from here on is not in the clone"
         )
     elif resolved.target.type is TargetType.DEFAULT:
-        lines.append("the end is the last WAL that the leader archives when it is stopped")
+        lines.append("the end is what is in the archive once the leader is stopped")
     return lines
 
 
@@ -115,10 +115,46 @@ def warnings_of(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]
         warnings.append(
             f"{blueprint.target_cluster} has no leader now; {blueprint.leader.member.name} becomes it"
         )
+    unarchived = _unarchived(blueprint, facts)
+    if unarchived is not None:
+        warnings.append(unarchived)
     view = facts.leader.cluster
     if view is not None and view.paused:
         warnings.append(f"{blueprint.target_cluster} is paused in Patroni; the pause goes with its old life")
     return tuple(warnings)
+
+
+def _unarchived(blueprint: ResetBlueprint, facts: ResetFacts) -> str | None:
+    """That what the leader has written since is lost, where the end is what it archives when it is stopped."""
+    resolved, leader, server = blueprint.resolved, facts.leader, facts.server
+    if (
+        blueprint.beside
+        or not facts.in_place
+        or resolved.target.type is not TargetType.DEFAULT
+        or resolved.pinned_segment is not None
+    ):
+        return None
+    name, cluster = leader.member.name, blueprint.target_cluster
+    if leader.stop_files:
+        everything = any(path.endswith("/all.stop") for path in leader.stop_files)
+        why = f"pgBackRest is stopped on {name} by {', '.join(leader.stop_files)}"
+        config = leader.member.pgbackrest_config
+        option = f" --config={config}" if config else ""
+        cure = f"{f'pgbackrest{option} start' if everything else 'pb start'}, on {name}"
+    elif server is None:
+        why = f"{name} does not answer: what it wrote last is perhaps not archived, and will not be"
+        cure = f"pgdolly check {cluster}"
+    elif server.archive_mode == "off":
+        why, cure = f"archive_mode is off on {name}", f"pgdolly cleanup {cluster}"
+    elif server.archiver.failing:
+        why = f"{name} fails to archive {server.archiver.last_failed}"
+        cure = f"pgdolly check {cluster}, which says why"
+    else:
+        return None
+    return (
+        f"{why}: whatever is committed after segment {resolved.last_segment.name}, the last one in the archive, is "
+        f"LOST by this reset. To keep it, cancel, and first:  {cure}"
+    )
 
 
 def left_out(member: Member) -> str:

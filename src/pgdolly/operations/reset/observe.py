@@ -15,10 +15,11 @@ from pgdolly.drivers.catalogue import read_catalogue
 from pgdolly.drivers.configuration import look_at_paths
 from pgdolly.drivers.observation import MemberFacts
 from pgdolly.drivers.repository import FROM_STDIN, reading
+from pgdolly.drivers.server_state import ServerState, read_server_state
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.request import PitrRequest
 from pgdolly.operations.reset.repository import foreign_repository
-from pgdolly.operations.site import ClusterFacts, observe_cluster, world_of
+from pgdolly.operations.site import ClusterFacts, instance_of, observe_cluster, world_of
 from pgdolly.operations.standby import Upstream, upstream_of
 from pgdolly.steps.world import World
 from pgdolly.transport.together import together
@@ -41,6 +42,10 @@ class ResetFacts:
     upstream: Upstream | None = None  # what the target follows; None: it is a cluster of its own
     borrowed: bool = (
         False  # it is a clone's standby cluster: its passwords, and a way to fetch WAL, are its source's
+    )
+
+    server: ServerState | None = (
+        None  # the leader's, of a target that is its own source; None: it does not answer
     )
 
     @property
@@ -111,6 +116,7 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
         target_catalogue: Catalogue | None = catalogue
     else:
         (catalogue, foreign), target_catalogue = await together(of_source(), of_target())
+    server = await _server_of(world, leader) if source.name == target.name else None
     upstream = upstream_of(fleet, target_facts)
     borrowed = upstream is not None and await _made_by_a_clone(world, target_facts)
     return (
@@ -125,9 +131,24 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
             repository=foreign,
             upstream=upstream,
             borrowed=borrowed,
+            server=server,
         ),
         dataclasses.replace(world, repository=foreign, passwords=target.passwords if borrowed else {}),
     )
+
+
+async def _server_of(world: World, leader: MemberFacts) -> ServerState | None:
+    if not leader.running or leader.socket_directory is None or leader.running_port is None:
+        return None
+    try:
+        return await read_server_state(
+            world.shell(leader.member),
+            instance_of(leader),
+            socket_directory=leader.socket_directory,
+            port=leader.running_port,
+        )
+    except PgdollyError:
+        return None
 
 
 async def _made_by_a_clone(world: World, target: ClusterFacts) -> bool:
