@@ -89,7 +89,33 @@ class EnableArchiving:
         )
 
     async def check(self, context: StepContext) -> StepCheck:
-        return StepCheck(StepState.DONE if await self._archives(context) else StepState.PENDING)
+        try:
+            archives = await self._archives(context)
+        except CommandFailed:
+            archives = False  # it restarts, perhaps: `apply` waits for it
+        return StepCheck(StepState.DONE if archives else StepState.PENDING)
+
+    async def _wait_until_it_answers(self, context: StepContext) -> str:
+        """Return its archive_command. The controller may have been killed while the member restarts."""
+        member, problem = self.instance.member, ""
+
+        async def answer() -> str | None:
+            nonlocal problem
+            try:
+                [archive_command] = await self._setting(context, ARCHIVE_COMMAND_WRITTEN)
+            except CommandFailed as error:
+                problem = error.stderr_end or error.what
+                return None
+            return archive_command
+
+        return await wait_for(
+            answer,
+            what=f"PostgreSQL on {member.name} to answer",
+            where=member.name,
+            deadline_seconds=RESTART_SECONDS,
+            describe=lambda: problem,
+            next_command=f"pgdolly status {member.cluster}",
+        )
 
     async def _setting(self, context: StepContext, sql: str) -> list[str]:
         shell = context.world.shell(self.instance.member)
@@ -132,7 +158,7 @@ class EnableArchiving:
 
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
         shell, member = context.world.shell(self.instance.member), self.instance.member
-        [archive_command] = await self._setting(context, ARCHIVE_COMMAND_WRITTEN)
+        archive_command = await self._wait_until_it_answers(context)
         refuse_foreign_archive_command(archive_command, self.stanza, member.name)
         if await self._archives(context):
             return {"restarted": False}
