@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from world import World
 
 FROM = ("--from", SOURCE)
 REFUSED = 3
+FAILED = 6
 
 
 def _restoring(controller: Controller) -> bool:
@@ -121,6 +123,23 @@ def test_killed_while_a_replica_is_rebuilt(
 
     assert resumed.outcome["state"] == "finished"
     world.assert_cluster_whole(rows=scenario.early.rows, archiving=False)
+
+
+def test_an_archive_that_fails_does_not_pass_for_its_end(world: World, scenario: Scenario) -> None:
+    """Its last segment is there and cannot be read: without it, the leader would lack what was committed last."""
+    archived = world.repository / "archive" / SOURCE
+    last = max(archived.glob("*/*/*-*"), key=lambda path: path.name[8:24])
+    mode = last.stat().st_mode
+    last.chmod(0)
+    try:
+        failed = world.pgdolly("reset", TARGET, *FROM, "--yes", status=FAILED)
+        assert "ended before it reached its target" in failed.stderr, failed
+    finally:
+        last.chmod(mode)
+
+    [run] = set(re.findall(r"pgdolly resume (\S+)", failed.stderr))
+    world.pgdolly("resume", run)
+    world.assert_cluster_whole(rows=scenario.end, archiving=False)
 
 
 @pytest.mark.usefixtures("whole_target")

@@ -14,6 +14,9 @@ from pgdolly.domain.cluster import Member
 from pgdolly.domain.command import Command
 from pgdolly.domain.lsn import WalSegment
 
+# Over 125, and none that a shell gives of its own accord: 126 and 127 for what it cannot run, 128 and more for signals.
+ARCHIVE_FAILED = 254
+
 _FILE_DONE = re.compile(r"DETAIL: restore (?:zeroed )?file \S+ .*?\(.*?([0-9.]+)%\)")
 
 
@@ -51,7 +54,9 @@ def own_paths(member: Member) -> tuple[str, ...]:
 def archive_get(member: Member, source: RestoreSource, data_directory: PurePosixPath) -> str:
     """The restore_command of the recovery; refuses what lies past the pinned end, so that all stop there.
 
-    A status from 1 to 125 means "no such file" to PostgreSQL: it ends recovery, or waits, as it is set up to.
+    A status from 1 to 125 means "no such file" to PostgreSQL, which ends recovery there, or waits; over 125 it
+    gives up (xlogarchive.c, `RestoreArchivedFile`). pgBackRest's status is 1 for "no such file", and 25 to 125 for
+    errors: a repository that does not answer must not pass for the end of the archive.
     """
     words = (
         *_pgbackrest(member, source),
@@ -64,7 +69,7 @@ def archive_get(member: Member, source: RestoreSource, data_directory: PurePosix
         "--log-level-console=warn",
         "archive-get",
     )
-    fetch = f'{shlex.join(words)} %f "%p"'
+    fetch = f'{shlex.join(words)} %f "%p" || {{ [ $? -eq 1 ] && exit 1; exit {ARCHIVE_FAILED}; }}'
     if source.pinned_segment is None:
         return fetch
     # The timeline is the first 8 digits; the 16 that follow sort as the log runs.

@@ -14,6 +14,7 @@ from pgdolly.domain.cluster import Member
 from pgdolly.domain.command import Command
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.target import RecoveryTarget
+from pgdolly.domain.timeline import Fork, TimelineHistory, history_file_name
 from pgdolly.drivers.node_program import node_job, node_program, run_node_program
 from pgdolly.transport.shell import Shell, run_checked
 
@@ -237,6 +238,12 @@ async def read_histories(shell: Shell, instance: Instance) -> dict[str, str]:
             f"read the timeline histories of {instance.member.name}",
         ),
     )
+
+
+async def last_fork(shell: Shell, instance: Instance, timeline: int) -> Fork:
+    """Where a promoted server left the timeline before its own."""
+    histories = await read_histories(shell, instance)
+    return TimelineHistory.parse(timeline, histories[history_file_name(timeline)]).forks[-1]
 
 
 def hand_over_command(

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from pgdolly.domain.command import Command
 from pgdolly.domain.errors import Refused
 from pgdolly.domain.lsn import LSN
-from pgdolly.domain.timeline import TimelineHistory, history_file_name
 from pgdolly.drivers import postgres
 from pgdolly.drivers.postgres import Instance, RecoveryState
 from pgdolly.engine.step import Effect, StepCheck, StepState
@@ -81,7 +80,7 @@ class PromoteLeader:
         """All members say the same of where they stopped, or nobody is promoted."""
         leader = context.result_of("recover", self.instance.member.name)
         if leader["stopped"] is None:
-            return  # without a target the end of the archive is the point; it is pinned for all
+            return  # without a target the end of the archive is the point: `Recover` saw to it that it was reached
         for name in self.replicas:
             replica = context.result_of("recover", name)
             if replica["stopped"] != leader["stopped"]:
@@ -92,11 +91,9 @@ class PromoteLeader:
                 )
 
     async def _result(self, context: StepContext, state: RecoveryState) -> dict[str, Any]:
-        shell = context.world.shell(self.instance.member)
-        histories = await postgres.read_histories(shell, self.instance)
         assert state.timeline is not None
-        history = TimelineHistory.parse(state.timeline, histories[history_file_name(state.timeline)])
-        fork = history.forks[-1]
+        shell = context.world.shell(self.instance.member)
+        fork = await postgres.last_fork(shell, self.instance, state.timeline)
         return {"timeline": state.timeline, "left": fork.parent, "fork": str(fork.at), "lsn": str(state.lsn)}
 
 

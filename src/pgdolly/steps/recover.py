@@ -100,6 +100,8 @@ class Recover:
     async def check(self, context: StepContext) -> StepCheck:
         state = await postgres.recovery_state(context.world.shell(self.instance.member), self.instance)
         if self._reached(state):
+            if (short := await self._ended_short(context, state)) is not None:
+                return StepCheck(StepState.CONFLICT, reason=short, next_command=self._afresh(context))
             return StepCheck(StepState.DONE, result=self._result(state))
         return StepCheck(StepState.RUNNING if state.running else StepState.PENDING)
 
@@ -116,6 +118,15 @@ class Recover:
         while True:
             state = await postgres.recovery_state(shell, self.instance)
             if self._reached(state):
+                if (short := await self._ended_short(context, state)) is not None:
+                    raise CommandFailed(
+                        short,
+                        where=self.instance.member.name,
+                        argv=self.commands()[-1].argv,
+                        stderr_end=state.log_end,
+                        untouched="the source and its repository; no member was handed to Patroni",
+                        next_command=self._afresh(context),
+                    )
                 self._show(context, state)
                 return self._result(state)
             if state.running or state.fatal or "database system is shut down" in state.log_end:
@@ -161,6 +172,27 @@ class Recover:
                 return state.promoted
             case "wait":
                 return state.answers and state.in_recovery is True
+
+    async def _ended_short(self, context: StepContext, state: RecoveryState) -> str | None:
+        """What is wrong if a leader without a target left recovery too early.
+
+        It promotes itself wherever "no such file" is the answer: at the end of the archive, and as well where a
+        segment has gone from it since the plan was made.
+        """
+        if self.mode != "end" or self.last_segment is None or state.timeline is None:
+            return None
+        shell = context.world.shell(self.instance.member)
+        fork = await postgres.last_fork(shell, self.instance, state.timeline)
+        if fork.at >= self.last_segment.start:
+            return None
+        return (
+            f"the recovery ended at {fork.at}, before it came to {self.last_segment}, the archive's last segment "
+            "when the plan was made; the server has promoted itself there, too early"
+        )
+
+    def _afresh(self, context: StepContext) -> str:
+        """What to type once the leader is on a timeline of its own: only a restore leads back from there."""
+        return f"pgdolly resume {context.run_id} --abandon, and pgdolly reset again"
 
     def _result(self, state: RecoveryState) -> dict[str, Any]:
         lsn = state.lsn or state.minimum_recovery_lsn
