@@ -55,6 +55,9 @@ def test_target(world: World, scenario: Scenario, case: Case) -> None:
     timeline = world.assert_cluster_whole(rows=case.rows(scenario), archiving=False)
     assert timeline > max(taken)
     assert result.step_result("verify_cluster")["timeline"] == timeline
+    for member in world.members(TARGET):
+        undated = "SELECT count(*) FROM ledger WHERE pg_xact_commit_timestamp(xmin) IS NULL"
+        assert world.value(member, undated) == 0, "the commit timestamps of the source are there"
     # Said apart from the comparison, because it is what a person resets for.
     if case.saved is not None:
         for member in world.members(TARGET):

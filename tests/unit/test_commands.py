@@ -272,7 +272,8 @@ def test_the_recovery_is_started_where_nobody_sees_it() -> None:
             "-c listen_addresses= -c unix_socket_directories=/pg/pgdolly/private -c port=5432 -c archive_mode=off "
             "-c primary_conninfo= -c shared_preload_libraries= -c session_preload_libraries= "
             "-c local_preload_libraries= -c ssl=off -c logging_collector=off "
-            "-c log_destination=stderr -c lc_messages=C -c external_pid_file= -c recovery_target_timeline=3 "
+            "-c log_destination=stderr -c lc_messages=C -c external_pid_file= "
+            "-c track_commit_timestamp=on -c recovery_target_timeline=3 "
             "-c recovery_target_lsn=0/5000028 -c recovery_target_inclusive=off -c recovery_target_action=pause",
             "start",
         )

@@ -116,6 +116,9 @@ def start_recovery_command(
         ("log_destination", "stderr"),
         ("lc_messages", "C"),
         ("external_pid_file", ""),
+        # With it off, the end of a recovery removes all timestamps there are. A source that has it off loses nothing:
+        # its next start, with its own setting, does the same.
+        ("track_commit_timestamp", "on"),
         ("recovery_target_timeline", timeline),
         *target.settings(),
     ]
