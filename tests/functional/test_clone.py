@@ -244,6 +244,17 @@ def test_killed_at_every_step(world: World, scenario: Scenario, controllers: lis
     world.assert_cluster_whole(CLONE, rows=scenario.end, archiving=True)
 
 
+def test_killed_at_its_first_steps(world: World, scenario: Scenario, controllers: list[Controller]) -> None:
+    """Until the repository's secrets are placed, a resume decides anew on nodes that the run itself holds."""
+    controller = world.start("clone", SOURCE, CLONE, "--lsn", scenario.early.lsn, "--no-backup", "--yes")
+    controllers.append(controller)
+    controller.wait_for_step("step_begun", "configure_member")
+    controller.kill()
+    assert not any(each.endswith("-place_repository") for each in controller.steps("step_finished"))
+    world.pgdolly("resume", controller.run())
+    world.assert_cluster_whole(CLONE, rows=scenario.early.rows, archiving=True)
+
+
 def test_given_up_and_dropped(world: World, scenario: Scenario, controllers: list[Controller]) -> None:
     """A clone that is killed half way can be removed, and made again."""
     controller = world.start("clone", SOURCE, CLONE, "--standby", "--yes")

@@ -121,6 +121,7 @@ async def look_at_blank(
         "patroni": planned,
         "stanza": {"stanza": new.name, "spool_path": str(spool), "stop_files": []},
         "cluster": None,
+        "lock": None,  # what is left of it here is the resumed run's own
     }
     if unit is not None or found["systemd"]["known"]:
         found["systemd"] = {"known": True, "enabled": True}
