@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pgdolly.domain.command import Command
+from pgdolly.domain.errors import CommandFailed
 from pgdolly.drivers import patroni, postgres
 from pgdolly.drivers.patroni import MemberView
 from pgdolly.drivers.postgres import Instance
@@ -73,6 +74,7 @@ class PromoteStandby:
                 {"standby_cluster": None},
                 f"patronictl edit-config {cluster} --set standby_cluster=null --force",
             ),
+            Command(argv=("psql",), summary="ask it for pg_is_in_recovery() until it is not"),
             Command(argv=("psql", "-c", "CHECKPOINT")),
         )
 
@@ -88,9 +90,22 @@ class PromoteStandby:
             nonlocal seen
             view = await patroni.read_cluster(shell, member)
             own = view.member(self.patroni_name) if view else None
-            if own is not None:
-                seen = f"{own.role}, {own.state}, timeline {own.timeline}"
-            return own if own is not None and own.role == "leader" and own.state == "running" else None
+            if own is None:
+                return None
+            seen = f"{own.role}, {own.state}, timeline {own.timeline}"
+            if own.role != "leader" or own.state != "running":
+                return None
+            # Patroni calls it so as soon as standby_cluster is gone; the server may be replaying still.
+            try:
+                command = await postgres.public_sql_command(
+                    shell, self.instance, "SELECT pg_is_in_recovery()"
+                )
+                rows = await postgres.query(shell, command, doing="ask whether it is promoted")
+            except CommandFailed as error:
+                seen += f", {error.what}"
+                return None
+            seen += ", not in recovery" if rows == [["f"]] else ", still in recovery"
+            return own if rows == [["f"]] else None
 
         own = await wait_for(
             promoted,
