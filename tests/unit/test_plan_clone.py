@@ -19,18 +19,23 @@ from pgdolly.cli.plan_view import plan_lines
 from pgdolly.domain.cluster import Cluster
 from pgdolly.domain.draft import DraftPath
 from pgdolly.domain.errors import InvalidInput, Refused
+from pgdolly.domain.lsn import LSN
+from pgdolly.drivers.patroni import StandbyCluster
 from pgdolly.drivers.pgbackrest import RestoreSource
-from pgdolly.drivers.upstream import UpstreamServers
+from pgdolly.drivers.upstream import Position, UpstreamServers
 from pgdolly.engine.plan import Plan, outline
 from pgdolly.operations.clone.blueprint import CloneBlueprint, NewMember, StandbyPlan
 from pgdolly.operations.clone.plan import plan_clone
 from pgdolly.operations.clone.refusals import refuse_too_small
 from pgdolly.operations.clone.request import CloneRequest, checked
+from pgdolly.operations.promote.observe import PromotionFacts
+from pgdolly.operations.promote.plan import decide, plan_promotion
 from pgdolly.operations.request import parse_request
+from pgdolly.operations.site import ClusterFacts
 from pgdolly.steps.basebackup import TakeBaseBackup
 from pgdolly.steps.promotion import KeepSlot, PromoteStandby
 from pgdolly.steps.registry import STEPS
-from pgdolly.steps.stanza import MendStanza
+from pgdolly.steps.stanza import EnableArchiving, MendStanza
 from reset_blueprints import MEGABYTE, SOURCE_SYSTEM, blueprint, cluster, member_facts, resolved
 
 GOLDEN = Path(__file__).parents[1] / "data" / "clone_plans"
@@ -147,6 +152,50 @@ def test_a_slot_is_there_before_the_copy_and_gone_after_the_promotion() -> None:
     kinds = [type(step) for step in steps]
     assert steps.index(keeping[0]) < kinds.index(TakeBaseBackup)
     assert kinds.index(PromoteStandby) < steps.index(keeping[1])
+
+
+def promotion_facts(slot: str, *, known: bool = True) -> PromotionFacts:
+    """pg-test follows pg-meta, and its members have other names in Patroni than in the inventory."""
+    members = tuple(
+        member_facts(each, system=SOURCE_SYSTEM, patroni_name=f"node{each.sequence}")
+        for each in cluster("pg-test", 2).members
+    )
+    [source] = cluster("pg-meta", 1).members
+    at = LSN.parse("0/5000000")
+    return PromotionFacts(
+        cluster=ClusterFacts(cluster=cluster("pg-test", 2), members=members),
+        leader=members[0],
+        follows=StandbyCluster(host="10.10.10.1", port="5432", slot=slot),
+        upstream=UPSTREAM,
+        position=Position(system_identifier=SOURCE_SYSTEM, timeline=1, lsn=at),
+        problem=None,
+        replayed=at,
+        catalogue=None,
+        marked={},
+        source=member_facts(source, system=SOURCE_SYSTEM) if known else None,
+    )
+
+
+def test_a_promotion_waits_for_the_members_by_patronis_names() -> None:
+    facts = promotion_facts("pgdolly_pg_test")
+    steps = order(plan_promotion(facts, decide(facts, now=False, backup=True)))
+    named = [step.patroni_name for step in steps if isinstance(step, PromoteStandby | EnableArchiving)]
+    assert named == ["node1", "node2", "node1"]
+
+
+@pytest.mark.parametrize(
+    ("slot", "known", "dropped", "said"),
+    [
+        ("pgdolly_pg_test", True, True, []),
+        ("pgdolly_pg_test", False, False, ["no node of the inventory has it"]),
+        ("for_the_standby", True, False, ["pgdolly did not make it"]),
+    ],
+)
+def test_only_a_slot_of_pgdollys_is_dropped(slot: str, known: bool, dropped: bool, said: list[str]) -> None:
+    facts = promotion_facts(slot, known=known)
+    plan = plan_promotion(facts, decide(facts, now=False, backup=True))
+    assert any(isinstance(step, KeepSlot) for step in order(plan)) is dropped
+    assert [warning.rpartition(": ")[2] for warning in plan.warnings if slot in warning] == said
 
 
 NEW = cluster("pg-test", 2)

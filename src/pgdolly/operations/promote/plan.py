@@ -9,6 +9,7 @@ from pgdolly.operations.promote.observe import PromotionFacts
 from pgdolly.operations.promote.stages import Promotion, promotion_stages
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.site import instance_of
+from pgdolly.steps.promotion import SLOT_PREFIX
 
 
 def decide(facts: PromotionFacts, *, now: bool, backup: bool) -> Promotion:
@@ -26,6 +27,7 @@ def decide(facts: PromotionFacts, *, now: bool, backup: bool) -> Promotion:
     current = facts.catalogue.current if facts.catalogue is not None else None
     own = all((found.first_line or "").startswith(MARK) for found in facts.marked.values())
     replicas = [member for member in facts.cluster.members if member is not facts.leader]
+    slot = facts.follows.slot if facts.source is not None and _made_by_pgdolly(facts) else None
     return Promotion(
         leader=instance_of(facts.leader),
         replicas=tuple(instance_of(member) for member in replicas),
@@ -36,9 +38,10 @@ def decide(facts: PromotionFacts, *, now: bool, backup: bool) -> Promotion:
         if current is None
         else ("nothing" if current.system_identifier == facts.leader.system_identifier else "upgrade"),
         own_passwords=own,
-        slot=facts.follows.slot if facts.source is not None else None,
-        source=instance_of(facts.source) if facts.source is not None else None,
+        slot=slot,
+        source=instance_of(facts.source) if slot is not None and facts.source is not None else None,
         backup=backup,
+        patroni_names={member.member.name: member.patroni_name for member in facts.cluster.members},
     )
 
 
@@ -65,9 +68,8 @@ def plan_promotion(facts: PromotionFacts, promotion: Promotion) -> Plan:
             "standby_cluster in its bootstrap section has to be taken out there by hand"
         )
     if facts.follows.slot is not None and promotion.slot is None:
-        warnings.append(
-            f"slot {facts.follows.slot} at {facts.upstream} is not dropped: no node of the inventory has it"
-        )
+        why = "no node of the inventory has it" if _made_by_pgdolly(facts) else "pgdolly did not make it"
+        warnings.append(f"slot {facts.follows.slot} at {facts.upstream} is not dropped: {why}")
     return Plan(
         operation="promote",
         target=name,
@@ -76,6 +78,11 @@ def plan_promotion(facts: PromotionFacts, promotion: Promotion) -> Plan:
         facts=tuple(sorted(present_facts(facts).items())),
         stages=tuple(promotion_stages(promotion)),
     )
+
+
+def _made_by_pgdolly(facts: PromotionFacts) -> bool:
+    """Whether the slot has the name that a clone gives it; another one may keep WAL for somebody else, too."""
+    return (facts.follows.slot or "").startswith(SLOT_PREFIX)
 
 
 def _lag(facts: PromotionFacts) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pgdolly.drivers.postgres import Instance
@@ -24,6 +25,7 @@ class Promotion:
     :param upstream: waited for; None: the cut is made where the cluster stands.
     :param own_passwords: its roles are the source's, and are to become its own: pgdolly made the cluster.
     :param stanza_need: what its stanza needs to take its WAL.
+    :param patroni_names: what Patroni calls a member, by the inventory's name, where they differ.
     :param slot: at the source, with the member there whose Patroni is told.
     """
 
@@ -37,6 +39,11 @@ class Promotion:
     slot: str | None = None
     source: Instance | None = None
     backup: bool = True
+    patroni_names: Mapping[str, str] = field(default_factory=dict)
+
+    def patroni_name(self, instance: Instance) -> str:
+        """What is waited for in Patroni's own view."""
+        return self.patroni_names.get(instance.member.name, instance.member.name)
 
 
 def promotion_stages(promotion: Promotion) -> list[Stage]:
@@ -52,7 +59,7 @@ def promotion_stages(promotion: Promotion) -> list[Stage]:
         cut.append(
             MendStanza(instance=leader, stanza=promotion.stanza, need=promotion.stanza_need, online=False)
         )
-    cut.append(PromoteStandby(instance=leader, patroni_name=leader.member.name))
+    cut.append(PromoteStandby(instance=leader, patroni_name=promotion.patroni_name(leader)))
     stages = [Stage("cut it off from its upstream", (_lane(leader, *cut),))]
     if promotion.own_passwords:
         stages += [
@@ -70,7 +77,7 @@ def promotion_stages(promotion: Promotion) -> list[Stage]:
         EnableArchiving(
             instance=member,
             stanza=promotion.stanza,
-            patroni_name=member.member.name,
+            patroni_name=promotion.patroni_name(member),
             leader=None if member is leader else leader,
         )
         for member in (*promotion.replicas, leader)
