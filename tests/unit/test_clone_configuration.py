@@ -264,3 +264,15 @@ def test_a_pgbackrest_conf_of_its_own_is_named_where_the_templates_needs_no_name
     told = "pgbackrest --config=/etc/two/pgbackrest.conf --stanza=pg-meta2 archive-push %p"
     assert archive_command_of(made) == told
     assert "archive_command" not in derived()["postgresql"]["parameters"]
+
+
+@pytest.mark.parametrize(("mode", "made"), [("always", "on"), ("on", "on"), ("off", "off")])
+def test_a_standby_cluster_archives_nothing(mode: str, made: str) -> None:
+    """Its stanza is there once it is promoted."""
+    dynamic = {"postgresql": {"parameters": {"archive_mode": mode}}}
+    patroni = {**PATRONI, "postgresql": {**PATRONI["postgresql"], "parameters": {"archive_mode": mode}}}
+    template = dataclasses.replace(TEMPLATE, patroni=patroni, dynamic=dynamic)
+    found = derive_patroni(template, NAMING, members=(NEW, SECOND), neighbours=(OLD,))
+    assert found["postgresql"]["parameters"]["archive_mode"] == made
+    assert found["bootstrap"]["dcs"]["postgresql"]["parameters"]["archive_mode"] == made
+    assert patroni["postgresql"]["parameters"] == {"archive_mode": mode}

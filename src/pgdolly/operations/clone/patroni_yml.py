@@ -59,6 +59,7 @@ def derive_patroni(
     if "pgpass" in postgresql:
         postgresql["pgpass"] = _pgpass(str(postgresql["pgpass"]), naming)
     _places(postgresql.get("parameters"), naming, template.patroni["postgresql"].get("parameters"))
+    _archive_as_a_primary(postgresql.get("parameters"))
     if "pg_hba" in postgresql:
         postgresql["pg_hba"] = list(_admitted(postgresql["pg_hba"], members, neighbours))
     if new.pgbackrest_config is not None and naming.old.pgbackrest_config is None:
@@ -89,6 +90,7 @@ def derive_dynamic(
     if recovery_conf:
         postgresql.setdefault("recovery_conf", dict(recovery_conf))
     renamed: dict[str, Any] = naming.everywhere({**dynamic, "postgresql": postgresql})
+    _archive_as_a_primary(renamed["postgresql"].get("parameters"))
     if hba is not None:
         renamed["postgresql"]["pg_hba"] = hba
     _places(renamed["postgresql"].get("parameters"), naming, postgresql.get("parameters"))
@@ -148,6 +150,12 @@ def _places(parameters: dict[str, Any] | None, naming: Naming, before: Mapping[s
     for key in ("log_directory", "unix_socket_directories"):
         if parameters and before and key in parameters:
             parameters[key] = naming.places(str(before[key]))
+
+
+def _archive_as_a_primary(parameters: dict[str, Any] | None) -> None:
+    """With `always` a standby cluster would archive, too: into a stanza that there is after its promotion only."""
+    if parameters and str(parameters.get("archive_mode")).lower() == "always":
+        parameters["archive_mode"] = "on"
 
 
 def _admitted(lines: Sequence[Any], members: Sequence[Member], neighbours: Sequence[Member]) -> Iterator[str]:
