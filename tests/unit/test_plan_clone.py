@@ -25,6 +25,7 @@ from pgdolly.drivers.pgbackrest import RestoreSource
 from pgdolly.drivers.upstream import Position, UpstreamServers
 from pgdolly.engine.plan import Plan, outline
 from pgdolly.operations.clone.blueprint import CloneBlueprint, NewMember, StandbyPlan
+from pgdolly.operations.clone.observe import upstream_of
 from pgdolly.operations.clone.plan import plan_clone
 from pgdolly.operations.clone.refusals import refuse_too_small
 from pgdolly.operations.clone.request import CloneRequest, checked
@@ -240,3 +241,21 @@ def test_a_copy_that_does_not_fit() -> None:
     with pytest.raises(Refused) as raised:
         refuse_too_small(node, 45 * MEGABYTE)
     assert "301.0 MB needed" in raised.value.what and raised.value.where == "pg-test-1"
+
+
+@pytest.mark.parametrize(
+    ("count", "follows", "session"),
+    [(1, None, "any"), (2, None, "read-write"), (2, StandbyCluster(host="10.9.9.9"), "any")],
+)
+def test_of_a_standby_cluster_no_member_takes_writes(
+    count: int, follows: StandbyCluster | None, session: str
+) -> None:
+    """To ask for one that does would refuse every cascade off a source of several members."""
+    source = cluster("pg-meta", count)
+    members = tuple(
+        member_facts(each, system=SOURCE_SYSTEM, standby_cluster=follows) for each in source.members
+    )
+    upstream = upstream_of(source, ClusterFacts(cluster=source, members=members), NEW)
+    assert upstream.session == session
+    [command] = TakeBaseBackup(instance=RESET.leader.instance, upstream=upstream).commands()
+    assert f'"session": "{session}"' in " ".join(command.argv)

@@ -292,10 +292,11 @@ def hand_over_command(
     )
 
 
-def base_backup_command(instance: Instance, host: str, port: str) -> Command:
+def base_backup_command(instance: Instance, host: str, port: str, *, session: str) -> Command:
     """Copy a running server into the data directory, for a detached job; the copy is a standby.
 
-    :param host, port: one, or several with commas; of several the one that takes writes is copied.
+    :param host, port: one, or several with commas.
+    :param session: which of them is copied, as libpq's target_session_attrs says it.
     """
     return node_job(
         instance.member,
@@ -306,6 +307,7 @@ def base_backup_command(instance: Instance, host: str, port: str) -> Command:
             "patroni_config": instance.member.patroni_config,
             "host": host,
             "port": port,
+            "session": session,
         },
         f"pg_basebackup --host={host} --port={port} --pgdata={instance.data_directory} --wal-method=stream "
         "--checkpoint=fast",

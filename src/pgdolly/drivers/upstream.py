@@ -18,11 +18,13 @@ from pgdolly.transport.shell import Shell
 class UpstreamServers:
     """Where a standby cluster gets its WAL: `standby_cluster` in Patroni's words.
 
-    :param hosts: one or several; the one that takes writes is followed.
+    :param hosts: one or several; the one that takes writes is asked, and copied.
+    :param standby: it is a standby cluster itself, of which none takes writes.
     """
 
     hosts: tuple[str, ...]
     ports: tuple[int, ...]
+    standby: bool = False
 
     @property
     def host(self) -> str:
@@ -31,6 +33,11 @@ class UpstreamServers:
     @property
     def port(self) -> str:
         return ",".join(map(str, self.ports))
+
+    @property
+    def session(self) -> str:
+        """libpq's target_session_attrs."""
+        return "read-write" if len(self.hosts) > 1 and not self.standby else "any"
 
     def __str__(self) -> str:
         return ", ".join(f"{host}:{port}" for host, port in zip(self.hosts, self.ports, strict=True))
@@ -65,6 +72,7 @@ async def ask_upstream(
             "psql": str(bin_directory / "psql"),
             "host": upstream.host,
             "port": upstream.port,
+            "session": upstream.session,
             "patroni_config": None if role is not None else str(member.patroni_config),
         },
         f"ask {upstream} for its position, from {member.name}",
@@ -84,6 +92,8 @@ async def ask_upstream(
     )
 
 
-def listed(hosts: Sequence[tuple[str, int]]) -> UpstreamServers:
+def listed(hosts: Sequence[tuple[str, int]], *, standby: bool = False) -> UpstreamServers:
     """An upstream of these addresses and ports."""
-    return UpstreamServers(hosts=tuple(host for host, _ in hosts), ports=tuple(port for _, port in hosts))
+    return UpstreamServers(
+        hosts=tuple(host for host, _ in hosts), ports=tuple(port for _, port in hosts), standby=standby
+    )

@@ -37,7 +37,12 @@ class TakeBaseBackup:
         return f"copy {self.upstream} by base backup"
 
     def commands(self) -> tuple[Command, ...]:
-        return (postgres.base_backup_command(self.instance, self.upstream.host, self.upstream.port),)
+        upstream = self.upstream
+        return (
+            postgres.base_backup_command(
+                self.instance, upstream.host, upstream.port, session=upstream.session
+            ),
+        )
 
     async def check(self, context: StepContext) -> StepCheck:
         member = self.instance.member

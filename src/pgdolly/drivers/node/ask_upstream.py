@@ -1,6 +1,6 @@
 """Ask the server that a standby cluster follows for its system, timeline and position, as its replicas connect to it.
 
-Takes: psql, host, port (comma-separated where there are several), patroni_config (whose replication role is used;
+Takes: psql, host, port (comma-separated where there are several), session (target_session_attrs), patroni_config (whose replication role is used;
 None: SECRETS, which is sent along, holds "username" and "password"). Prints what IDENTIFY_SYSTEM says, or the problem.
 https://www.postgresql.org/docs/current/protocol-replication.html
 """
@@ -39,7 +39,7 @@ def main(arguments):
             "user": replication.get("username", ""),
             "dbname": "postgres",
             "replication": "true",
-            "target_session_attrs": "read-write" if "," in arguments["host"] else "any",
+            "target_session_attrs": arguments["session"],
             "connect_timeout": "10",
             "application_name": "pgdolly",
         }

@@ -1,6 +1,6 @@
 """Copy a running server into this member's empty data directory, and make a standby of the copy.
 
-Takes: data_directory, bin_directory, patroni_config, host, port. The password of the replication role goes from
+Takes: data_directory, bin_directory, patroni_config, host, port, session (target_session_attrs). The password of the replication role goes from
 Patroni's configuration into a file that pg_basebackup alone reads.
 https://www.postgresql.org/docs/current/app-pgbasebackup.html
 """
@@ -38,7 +38,7 @@ def main(arguments):
         password = str(role.get("password") or "").replace("\\", "\\\\").replace(":", "\\:")
         passfile.write(f"*:*:*:*:{password}\n")
         passfile.flush()
-        attributes = ALIVE + (" target_session_attrs=read-write" if "," in arguments["host"] else "")
+        attributes = f"{ALIVE} target_session_attrs={arguments['session']}"
         done = subprocess.run(
             [
                 os.path.join(arguments["bin_directory"], "pg_basebackup"),

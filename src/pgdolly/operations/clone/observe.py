@@ -166,7 +166,8 @@ def upstream_of(source_cluster: Cluster, source: ClusterFacts, new: Cluster) -> 
             (member.node.address, ports[member.name])
             for member in source_cluster.members
             if ports[member.name] == ports[leader]
-        ]
+        ],
+        standby=source.follows is not None,
     )
 
 

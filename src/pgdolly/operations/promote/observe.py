@@ -73,7 +73,9 @@ async def observe(fleet: Fleet, name: str) -> tuple[PromotionFacts, World]:
             untouched=NOTHING,
             next_command=f"pgdolly status {name}; its backups: pgdolly cleanup {name}",
         )
-    upstream = listed(follows.addresses)
+    source = await member_at(fleet, world, follows.addresses, but=cluster)
+    standby = source is not None and source.standby_cluster is not None
+    upstream = listed(follows.addresses, standby=standby)
     position: Position | None = None
     problem: PgdollyError | None = None
     try:
@@ -102,9 +104,7 @@ async def observe(fleet: Fleet, name: str) -> tuple[PromotionFacts, World]:
             replayed=LSN.parse(replayed) if replayed else None,
             catalogue=catalogue,
             marked=marked,
-            source=await member_at(fleet, world, follows.addresses, but=cluster)
-            if follows.slot is not None
-            else None,
+            source=source if follows.slot is not None else None,
         ),
         world,
     )
