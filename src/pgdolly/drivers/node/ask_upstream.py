@@ -1,7 +1,8 @@
 """Ask the server that a standby cluster follows for its system, timeline and position, as its replicas connect to it.
 
-Takes: psql, host, port (comma-separated where there are several), session (target_session_attrs), patroni_config (whose replication role is used;
-None: SECRETS, which is sent along, holds "username" and "password"). Prints what IDENTIFY_SYSTEM says, or the problem.
+Takes: psql, host, port (comma-separated where there are several), session (target_session_attrs), patroni_config (whose
+replication role is used; None: SECRETS, which is sent along, holds "username" and "password"). Prints what
+IDENTIFY_SYSTEM says, or the problem.
 https://www.postgresql.org/docs/current/protocol-replication.html
 """
 

@@ -1,7 +1,7 @@
 """Copy a running server into this member's empty data directory, and make a standby of the copy.
 
-Takes: data_directory, bin_directory, patroni_config, host, port, session (target_session_attrs). The password of the replication role goes from
-Patroni's configuration into a file that pg_basebackup alone reads.
+Takes: data_directory, bin_directory, patroni_config, host, port, session (target_session_attrs). The password of the
+replication role goes from Patroni's configuration into a file that pg_basebackup alone reads.
 https://www.postgresql.org/docs/current/app-pgbasebackup.html
 """
 
