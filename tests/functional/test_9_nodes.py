@@ -122,12 +122,17 @@ def test_a_replica_that_is_down_for_good(world: World, fleet: Fleet, scenario: S
     wait_until(forgotten, STORE_FORGETS_SECONDS, f"the store to forget {gone.name}")
     shown = world.pgdolly("reset", TARGET, *FROM, "--lsn", scenario.early.lsn, "--check").stdout
     assert f"{gone.name} is down and is LEFT OUT" in shown
+    paused = world.reset(*FROM, "--lsn", scenario.early.lsn, "--action", "pause")
+    world.pgdolly("resume", paused.run, "--abandon")  # without the node that is down
 
     done = world.reset(*FROM, "--lsn", scenario.early.lsn)
     [note] = [note for note in done.outcome["notes"] if "LEFT OUT" in note]
     for member in (leader, other):
         assert world.rows(member) == scenario.early.rows
     assert world.leader(TARGET) == leader
+    cleaned = world.pgdolly("cleanup", TARGET, "--no-backup", "--yes", "--output=json")
+    assert any(f"{gone.name} is down and is LEFT OUT" in each for each in cleaned.outcome["notes"]), cleaned
+    assert {world.value(member, "SHOW archive_mode") for member in (leader, other)} == {"on"}
 
     fleet.boot(gone.name)
     began = time.monotonic()
@@ -143,4 +148,4 @@ def test_a_replica_that_is_down_for_good(world: World, fleet: Fleet, scenario: S
     for command in (stop, empty, start):
         back = fleet.exec(gone.name, "sh", "-c", command, user="root")
         assert back.returncode == 0, back.stderr
-    world.assert_cluster_whole(rows=scenario.early.rows, archiving=False)
+    world.assert_cluster_whole(rows=scenario.early.rows, archiving=True)

@@ -219,6 +219,7 @@ def test_to_the_latest_state(world: World, scenario: Scenario) -> None:
     assert request_of(world, run["run_id"]) == {
         "pg_pitr": {"cluster": SOURCE},
         "inventory": [str(world.inventory)],
+        "members": [member.name for member in world.members(TARGET)],
         "door": "ansible",
     }
     assert "changed=1" in result.stdout

@@ -7,17 +7,17 @@ import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from pgdolly.domain.backup import Archive, ArchivedSegment, Catalogue
 from pgdolly.domain.cluster import Cluster
 from pgdolly.domain.command import Command
-from pgdolly.domain.errors import InvalidInput, Refused, StalePlan, Unreachable
+from pgdolly.domain.errors import CommandFailed, InvalidInput, PgdollyError, Refused, StalePlan, Unreachable
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.timeline import Fork, TimelineHistory
-from pgdolly.drivers import postgres
+from pgdolly.drivers import patroni, postgres
 from pgdolly.drivers.backup_set import BackupSetContents
 from pgdolly.drivers.observation import MemberFacts, RunLock
 from pgdolly.engine.plan import Plan
@@ -37,9 +37,12 @@ from pgdolly.operations.reset.refusals import (
     refuse_unfit,
 )
 from pgdolly.operations.running import refuse_stale
-from pgdolly.operations.site import ClusterFacts
+from pgdolly.operations.site import ClusterFacts, refuse_silent
 from pgdolly.operations.standby import Upstream
+from pgdolly.steps.stanza import EnableArchiving
+from pgdolly.steps.verify import VerifyCluster
 from pgdolly.steps.world import World
+from pgdolly.transport.shell import Shell
 from reset_blueprints import (
     MEGABYTE,
     SOURCE_SYSTEM,
@@ -480,6 +483,64 @@ def test_a_clean_up_whose_cluster_has_changed_since_is_not_carried_out(
     with pytest.raises(StalePlan, match="leader of pg-test was pg-test-1, is pg-test-2"):
         asyncio.run(cleanup.execute_prepared(prepared, lambda event: None))
     assert len(carried) == 1
+
+
+def cleanup_without(number: int, problem: PgdollyError) -> CleanupFacts:
+    facts = cleanup_facts(catalogue("pg-test", system=SOURCE_SYSTEM))
+    members = facts.cluster.members
+    its = dataclasses.replace(
+        facts.cluster,
+        members=(*members[:number], *members[number + 1 :]),
+        silent=((members[number].member, problem),),
+    )
+    return dataclasses.replace(facts, cluster=its)
+
+
+def test_a_clean_up_goes_on_without_a_replica_whose_node_is_down() -> None:
+    facts = cleanup_without(2, Unreachable("no route to host"))
+    plan = cleanup.plan_cleanup(facts, backup=True)
+    steps = [step for stage in plan.stages for lane in stage.lanes for step in lane.steps]
+    enabled = [step.instance.member.name for step in steps if isinstance(step, EnableArchiving)]
+    assert enabled == ["pg-test-2", "pg-test-1"]
+    [verify] = [step for step in steps if isinstance(step, VerifyCluster)]
+    assert [replica.member.name for replica in verify.replicas] == ["pg-test-2"]
+    [warning] = plan.warnings
+    for text in (warning, *verify.left_out):
+        assert "pg-test-3 is down and is LEFT OUT" in text and "pgdolly cleanup pg-test" in text
+    assert "no route to host" in warning
+    # Once it is back, it belongs to the clean-up.
+    with pytest.raises(StalePlan, match="members of pg-test that answer"):
+        refuse_stale(plan, cleanup.present_facts(cleanup_facts(facts.catalogue)))
+
+
+@pytest.mark.parametrize(
+    ("problem", "registered", "refused_with"),
+    [
+        (Unreachable("no route to host"), {}, None),
+        (Unreachable("no route to host"), {"pg-test-3": None}, "by the store's word its Patroni is alive"),
+        (CommandFailed("could not look at pg-test-3"), {}, "could not look at pg-test-3"),
+    ],
+    ids=["down", "alive", "something else"],
+)
+def test_a_silent_member_is_left_out_only_if_its_node_is_down(
+    monkeypatch: pytest.MonkeyPatch,
+    problem: PgdollyError,
+    registered: dict[str, str | None],
+    refused_with: str | None,
+) -> None:
+    async def read_store(*_: Any) -> patroni.StoreView:
+        return patroni.StoreView(leader="pg-test-1", members=registered)
+
+    monkeypatch.setattr(patroni, "read_store", read_store)
+    its = cleanup_without(2, problem).cluster
+    world = World({member.name: cast("Shell", None) for member in its.cluster.members})
+    look = refuse_silent(world, its, alive="archiving would stay off there")
+    if refused_with is None:
+        asyncio.run(look)
+    else:
+        with pytest.raises(PgdollyError, match=refused_with) as raised:
+            asyncio.run(look)
+        assert (raised.value.where, raised.value.untouched) == ("pg-test-3", "nothing was changed")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pgdolly.domain.backup import Catalogue
+from pgdolly.domain.cluster import Member
 from pgdolly.domain.errors import PgdollyError, Refused
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.timeline import TimelineHistory, history_file_name
@@ -19,7 +20,7 @@ from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.locking import held
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.running import carry_out, refuse_stale
-from pgdolly.operations.site import ClusterFacts, instance_of, observe_cluster, world_of
+from pgdolly.operations.site import ClusterFacts, instance_of, observe_cluster, refuse_silent, world_of
 from pgdolly.operations.standby import Upstream, upstream_of
 from pgdolly.steps.stanza import CheckStanza, EnableArchiving, MendStanza, TakeBackup
 from pgdolly.steps.verify import VerifyCluster
@@ -57,10 +58,7 @@ async def observe(fleet: Fleet, name: str) -> tuple[CleanupFacts, World]:
     world = world_of([cluster])
     facts = await observe_cluster(world, cluster)
     refuse_standby(name, upstream_of(fleet, facts))
-    for member, error in facts.silent:
-        error.where = error.where or member.name
-        error.untouched = NOTHING
-        raise error
+    await refuse_silent(world, facts, alive="archiving would stay off there, and stop at a failover to it")
     leader = facts.leader
     if leader is None or not leader.running:
         raise Refused(
@@ -205,7 +203,13 @@ def plan_cleanup(facts: CleanupFacts, *, backup: bool) -> Plan:
     enable.append(EnableArchiving(instance=leader, stanza=stanza, patroni_name=facts.leader.patroni_name))
     # One member after the other, the leader last: the cluster stays readable, and has its leader but for its restart.
     stages.append(Stage("turn archiving on on every member", (Lane(name, tuple(enable)),)))
-    verify = VerifyCluster(leader=leader, replicas=tuple(instance_of(r) for r in replicas), archive=True)
+    left_out = tuple(_left_out(member) for member, _ in facts.cluster.silent)
+    verify = VerifyCluster(
+        leader=leader,
+        replicas=tuple(instance_of(r) for r in replicas),
+        archive=True,
+        left_out=left_out,
+    )
     last: list[Step] = [verify, CheckStanza(instance=leader, stanza=stanza)]
     if backs_up:
         last.append(TakeBackup(instance=leader, stanza=stanza, backup_type="full"))
@@ -214,8 +218,20 @@ def plan_cleanup(facts: CleanupFacts, *, backup: bool) -> Plan:
         operation="cleanup",
         target=name,
         summary=_summary(facts, need, backup=backup, backs_up=backs_up),
+        warnings=tuple(
+            f"{text} ({error.what})" for text, (_, error) in zip(left_out, facts.cluster.silent, strict=True)
+        ),
         facts=tuple(sorted(present_facts(facts).items())),
         stages=tuple(stages),
+    )
+
+
+def _left_out(member: Member) -> str:
+    """That a member was left out, and what to type once its node is up."""
+    return (
+        f"{member.name} is down and is LEFT OUT: if archive_mode is off in its postgresql.auto.conf it stays so, and "
+        f"archiving would stop at a failover to it. Once its node is up and it streams, type:  "
+        f"pgdolly cleanup {member.cluster}"
     )
 
 
@@ -246,7 +262,9 @@ def _summary(facts: CleanupFacts, need: str, *, backup: bool, backs_up: bool) ->
 
 def present_facts(facts: CleanupFacts) -> dict[str, str]:
     """What the plan stands on."""
+    answering = sorted(member.member.name for member in facts.cluster.members)
     return {
+        f"members of {facts.cluster.cluster.name} that answer": ", ".join(answering),
         f"leader of {facts.cluster.cluster.name}": facts.leader.member.name,
         f"system identifier of {facts.leader.member.name}": str(facts.leader.system_identifier),
         f"timeline of {facts.leader.member.name}": str(facts.timeline),
@@ -271,7 +289,10 @@ async def execute_prepared(prepared: PreparedCleanup, emit: Listener) -> RunReco
     return await carry_out(
         prepared.plan,
         prepared.world,
-        cluster.members,
+        [member.member for member in facts.cluster.members],
         emit,
-        request={"inventory": list(prepared.fleet.sources)},
+        request={
+            "inventory": list(prepared.fleet.sources),
+            "members": [member.member.name for member in facts.cluster.members],
+        },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgdolly.domain.cluster import Cluster, Member
 from pgdolly.domain.errors import Refused
 from pgdolly.engine.events import Listener
 from pgdolly.engine.plan import Plan
@@ -32,7 +33,7 @@ async def take_up_any(
         return await resume_clone(run, fleet, emit)
     if run.operation == "promote":
         return await resume_promotion(run, fleet, emit)
-    return await running.take_up(run.run_id, world_around(fleet, cluster), cluster.members, emit)
+    return await running.take_up(run.run_id, world_around(fleet, cluster), _members(run, cluster), emit)
 
 
 async def plan_any(run: RunRecord, fleet: Fleet, *, further: PitrRequest | None = None) -> Plan:
@@ -76,4 +77,10 @@ async def give_up(run: RunRecord, fleet: Fleet) -> RunRecord:
     """
     _refuse_ended(run, "give up")
     cluster = fleet.cluster(run.target)
-    return await running.abandon(run.run_id, world_of([cluster]), cluster.members)
+    return await running.abandon(run.run_id, world_of([cluster]), _members(run, cluster))
+
+
+def _members(run: RunRecord, cluster: Cluster) -> tuple[Member, ...]:
+    """Those that the run has locked: a reset or clean-up leaves out the members that are down, and says whom it has."""
+    names = run.request.get("members")
+    return tuple(member for member in cluster.members if names is None or member.name in names)

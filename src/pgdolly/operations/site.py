@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pgdolly.domain.cluster import Cluster, Member
-from pgdolly.domain.errors import InvalidInput, PgdollyError
+from pgdolly.domain.errors import InvalidInput, PgdollyError, Unreachable
+from pgdolly.drivers import patroni
 from pgdolly.drivers.observation import MemberFacts, observe_member
 from pgdolly.drivers.patroni import StandbyCluster
 from pgdolly.drivers.postgres import Instance
@@ -91,6 +92,37 @@ async def observe_cluster(world: World, cluster: Cluster, *, measure: bool = Fal
             if isinstance(facts, PgdollyError)
         ),
     )
+
+
+async def refuse_silent(
+    world: World, cluster: ClusterFacts, *, alive: str, ask_the_store: bool = True
+) -> None:
+    """A member whose node is down may be left out; one that cannot be looked at for another reason stops everything.
+
+    So does one that is up and cannot be reached from here.
+
+    :param alive: what would become of one that is up, for the error.
+    :raises Unreachable: if no member answers, or a silent one is alive by the store's word.
+    """
+    for member, error in cluster.silent:
+        if not cluster.members or not isinstance(error, Unreachable):
+            error.where = error.where or member.name
+            error.untouched = "nothing was changed"
+            raise error
+    if not cluster.silent or not ask_the_store:
+        return
+    witness = cluster.members[0].member
+    store = await patroni.read_store(world.shell(witness), witness)
+    for member, error in cluster.silent:
+        if member.name in store.members or member.node.address in store.members.values():
+            raise Unreachable(
+                f"its node cannot be reached from here ({error.what}), but by the store's word its Patroni is alive, "
+                f"or was half a minute ago: {alive}",
+                where=member.name,
+                untouched="nothing was changed",
+                next_command="if its node is down, ask again in half a minute; else make this work: "
+                f"{error.next_command}",
+            )
 
 
 def instance_of(facts: MemberFacts, *, port: int | None = None) -> Instance:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pgdolly.domain.backup import Catalogue
 from pgdolly.domain.cluster import Cluster
 from pgdolly.domain.draft import MARK
-from pgdolly.domain.errors import PgdollyError, Unreachable
+from pgdolly.domain.errors import PgdollyError
 from pgdolly.domain.repository import RepositorySettings
-from pgdolly.drivers import patroni
 from pgdolly.drivers.catalogue import read_catalogue
 from pgdolly.drivers.configuration import look_at_paths
 from pgdolly.drivers.observation import MemberFacts
@@ -19,7 +18,7 @@ from pgdolly.drivers.server_state import ServerState, read_server_state
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.request import PitrRequest
 from pgdolly.operations.reset.repository import foreign_repository
-from pgdolly.operations.site import ClusterFacts, instance_of, observe_cluster, world_of
+from pgdolly.operations.site import ClusterFacts, instance_of, observe_cluster, refuse_silent, world_of
 from pgdolly.operations.standby import Upstream, upstream_of
 from pgdolly.steps.world import World
 from pgdolly.transport.together import together
@@ -75,7 +74,12 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
         target_facts, source_facts = await together(
             observe_cluster(world, target), observe_cluster(world, source)
         )
-    await _refuse_silent(world, target_facts, beside=request.data is not None)
+    await refuse_silent(
+        world,
+        target_facts,
+        alive="it cannot be stopped, and would go on with the old data",
+        ask_the_store=request.data is None,
+    )
     leader = target_facts.leader or target_facts.members[0]
     source_stanza = source_facts.members[0].stanza if source_facts.members else source.name
     shell = world.shell(leader.member)
@@ -158,35 +162,3 @@ async def _made_by_a_clone(world: World, target: ClusterFacts) -> bool:
     )
     found = await together(*looks)
     return any(path.first_line == MARK for each in found for path in each.values())
-
-
-async def _refuse_silent(world: World, target: ClusterFacts, *, beside: bool) -> None:
-    """A member whose node is down is left out; one that cannot be looked at for another reason stops the reset.
-
-    So does one that is up and cannot be reached from here: it would go on with its old data, perhaps as the leader.
-
-    :raises Unreachable: if no member answers, or a silent one is alive by the store's word.
-    """
-    for member, error in target.silent:
-        if not target.members or not isinstance(error, Unreachable):
-            raise _named(error, member.name)
-    if not target.silent or beside:
-        return
-    witness = target.members[0].member
-    store = await patroni.read_store(world.shell(witness), witness)
-    for member, error in target.silent:
-        if member.name in store.members or member.node.address in store.members.values():
-            raise Unreachable(
-                f"its node cannot be reached from here ({error.what}), but by the store's word its Patroni is alive, "
-                "or was half a minute ago: it cannot be stopped, and would go on with the old data",
-                where=member.name,
-                untouched="nothing was changed",
-                next_command="if its node is down, ask again in half a minute; else make this work: "
-                f"{error.next_command}",
-            )
-
-
-def _named(error: PgdollyError, member: str) -> PgdollyError:
-    error.where = error.where or member
-    error.untouched = "nothing was changed"
-    return error

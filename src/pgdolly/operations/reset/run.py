@@ -70,6 +70,7 @@ async def execute_prepared(
         request={
             "pg_pitr": prepared.request.model_dump(mode="json", exclude_defaults=True),
             "inventory": list(prepared.fleet.sources),
+            "members": sorted(member.member.name for member in prepared.blueprint.members),
             "door": door,
         },
         blueprint=_adapter().dump_python(prepared.blueprint, mode="json"),
