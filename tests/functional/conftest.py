@@ -121,6 +121,13 @@ def whole_target(world: World) -> None:
 
 
 @pytest.fixture
+def own_backups(world: World) -> None:
+    """A target whose backups work, its newest one of its present history."""
+    if world.pgdolly("check", TARGET, status=None).status != 0:
+        world.pgdolly("cleanup", TARGET, "--yes")
+
+
+@pytest.fixture
 def fleet(world: World) -> Iterator[Fleet]:
     """The fleet, with every node on and its network whole again in the end."""
     assert isinstance(world, FleetWorld)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from member import SOURCE, TARGET
 from scenario import Scenario
 from servers import Rows
@@ -148,10 +149,9 @@ def test_cleanup_of_a_clone_that_is_in_use(world: World, scenario: Scenario) -> 
     world.assert_cluster_whole(rows=scenario.early.rows, archiving=True)
 
 
-def test_in_place(world: World, scenario: Scenario) -> None:
+@pytest.mark.usefixtures("own_backups")
+def test_in_place(world: World) -> None:
     """A DROP on the cluster itself is undone, out of its own backups."""
-    if world.value(world.leader(TARGET), "SHOW archive_mode") != "on":
-        world.pgdolly("cleanup", TARGET, "--yes")
     leader = world.leader(TARGET)
     world.psql(leader, "CREATE TABLE IF NOT EXISTS precious AS SELECT n FROM generate_series(1, 777) n")
     world.switch_wal(leader)

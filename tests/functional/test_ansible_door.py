@@ -138,6 +138,7 @@ def test_check_mode_shows_the_plan_and_changes_nothing(world: World, scenario: S
     assert world.runs() == runs
 
 
+@pytest.mark.usefixtures("own_backups")
 def test_several_clusters_in_one_limit(world: World) -> None:
     """Each is planned for by itself; the in-place recovery of the source is none of the target's business."""
     with world.nothing_changes():
