@@ -8,7 +8,7 @@ import pytest
 from controller import Controller
 from member import SOURCE, TARGET, Member
 from scenario import Scenario
-from waiting import wait_until
+from waiting import COMMAND_POLL_SECONDS, wait_until
 from world import World
 
 from fleet import Fleet
@@ -119,7 +119,12 @@ def test_a_replica_that_is_down_for_good(world: World, fleet: Fleet, scenario: S
     def forgotten() -> bool:
         return world.pgdolly("reset", TARGET, *FROM, "--check", status=None).status == 0
 
-    wait_until(forgotten, STORE_FORGETS_SECONDS, f"the store to forget {gone.name}")
+    wait_until(
+        forgotten,
+        STORE_FORGETS_SECONDS,
+        f"the store to forget {gone.name}",
+        poll_seconds=COMMAND_POLL_SECONDS,
+    )
     shown = world.pgdolly("reset", TARGET, *FROM, "--lsn", scenario.early.lsn, "--check").stdout
     assert f"{gone.name} is down and is LEFT OUT" in shown
     paused = world.reset(*FROM, "--lsn", scenario.early.lsn, "--action", "pause")

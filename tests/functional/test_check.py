@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from member import CLONE, SOURCE, TARGET, Member
 from scenario import Scenario
-from waiting import wait_until
+from waiting import COMMAND_POLL_SECONDS, wait_until
 from world import World
 
 WRONG = 8
@@ -53,7 +53,7 @@ def is_well(world: World) -> None:
     def well() -> bool:
         return world.pgdolly("check", TARGET, status=None).status == 0
 
-    wait_until(well, MINUTE + 30, f"the backups of {TARGET} to work")
+    wait_until(well, MINUTE + 30, f"the backups of {TARGET} to work", poll_seconds=COMMAND_POLL_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def wait_for_findings(world: World, *codes: str) -> dict[str, Finding]:
         found.update({finding["code"]: finding for finding in report["findings"]})
         return set(codes) <= found.keys()
 
-    wait_until(there, 60, f"{', '.join(codes)} to be found")
+    wait_until(there, 60, f"{', '.join(codes)} to be found", poll_seconds=COMMAND_POLL_SECONDS)
     return found
 
 

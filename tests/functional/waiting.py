@@ -11,6 +11,7 @@ import psycopg
 T = TypeVar("T")
 
 POLL_SECONDS = 0.05
+COMMAND_POLL_SECONDS = 2.0  # between two whole commands: asked one after the other they keep a core busy
 
 
 def wait_until(
@@ -18,6 +19,7 @@ def wait_until(
     deadline_seconds: float,
     what: str,
     seen: Callable[[], object] | None = None,
+    poll_seconds: float = POLL_SECONDS,
 ) -> T:
     """Ask `look` until it returns something true, and return that.
 
@@ -38,4 +40,4 @@ def wait_until(
         if time.monotonic() > until:
             instead = seen() if seen is not None else last
             raise AssertionError(f"waited {deadline_seconds:.0f} s for {what}; last seen: {instead!r}")
-        time.sleep(POLL_SECONDS)
+        time.sleep(poll_seconds)
