@@ -246,8 +246,21 @@ def test_killed_and_taken_up_or_begun_anew(
         held = world.pgdolly("drop", CLONE, "--with-backups", "--yes", status=REFUSED)
         assert f"pgdolly resume {run} --abandon" in held.stderr, held
         world.pgdolly("resume", run, "--abandon")
+        stop_file = deleted_but_stopped(world)
         world.pgdolly("drop", CLONE, "--with-backups", "--yes")
+        world.as_dbsu(world.members(CLONE)[0], "test", "!", "-e", stop_file)
     assert_gone(world)
+
+
+def deleted_but_stopped(world: World) -> str:
+    """Go on by hand as the killed drop may have: the stanza is gone, and pgBackRest not started again."""
+    member = world.members(CLONE)[0]
+    config = str(member.on_node(member.pgbackrest_config))
+    for command in (("stop",), ("stanza-delete", "--force")):
+        world.as_dbsu(member, "pgbackrest", f"--config={config}", f"--stanza={CLONE}", *command)
+    lock_path = world.as_dbsu(member, "sed", "-n", "s/^lock-path=//p", config).strip() or "/tmp/pgbackrest"
+    world.as_dbsu(member, "test", "-e", f"{lock_path}/{CLONE}.stop")
+    return f"{lock_path}/{CLONE}.stop"
 
 
 @pytest.mark.usefixtures("no_clone")

@@ -55,24 +55,30 @@ class Shell:
 
     node_name = NODE.name
 
-    def __init__(self, lock: dict[str, Any] | None) -> None:
-        self.lock = lock
+    def __init__(self, lock: dict[str, Any] | None, stop_files: tuple[str, ...]) -> None:
+        self.lock, self.stop_files = lock, stop_files
 
     async def run(self, command: Command, *, timeout_seconds: float = 60) -> Completed:
         answer: dict[str, Any] = {**FOUND, "lock": self.lock}
         if command.argv[3] == "files":
-            written = {"exists": True, "first_line": MARK, "writable": True}
-            answer = dict.fromkeys(json.loads(command.argv[-1])["look"], written)
+            answer = {
+                path: {
+                    "exists": not path.endswith(".stop") or path in self.stop_files,
+                    "first_line": MARK,
+                    "writable": True,
+                }
+                for path in json.loads(command.argv[-1])["look"]
+            }
         return Completed(command=command, status=0, stdout=json.dumps(answer), stderr="")
 
     async def reconnect(self, *, deadline_seconds: float) -> None:
         raise AssertionError("nothing is lost here")
 
 
-def look(lock: dict[str, Any] | None, resumed: str | None) -> Blank:
+def look(lock: dict[str, Any] | None, resumed: str | None, *stop_files: str) -> Blank:
     return asyncio.run(
         look_at_blank(
-            World({NODE.name: Shell(lock)}),
+            World({NODE.name: Shell(lock, stop_files)}),
             NODE,
             template=TEMPLATE,
             template_facts=member_facts(SOURCE.members[0], system=SOURCE_SYSTEM),
@@ -95,3 +101,18 @@ def test_another_runs_lock_is_one(resumed: str | None) -> None:
     with pytest.raises(Refused) as raised:
         look(LOCK, resumed=resumed)
     assert raised.value.next_command is not None and "pgdolly resume clone-1" in raised.value.next_command
+
+
+@pytest.mark.parametrize(
+    ("path", "cure"),
+    [
+        ("/tmp/pgbackrest/pg-test.stop", "pgbackrest --lock-path=/tmp/pgbackrest --stanza=pg-test start"),
+        ("/tmp/pgbackrest/all.stop", "pgbackrest --lock-path=/tmp/pgbackrest start"),
+    ],
+)
+def test_a_stop_file_of_pgbackrest_is_one(path: str, cure: str) -> None:
+    """Found in the middle of a run, when the stanza is to be created, it would end that there [062]."""
+    with pytest.raises(Refused) as raised:
+        look(None, None, path)
+    assert path in raised.value.what and raised.value.next_command is not None
+    assert raised.value.next_command.startswith(f"{cure}, on pg-test-1")

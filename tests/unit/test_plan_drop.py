@@ -34,7 +34,7 @@ from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.drop.observe import DropFacts, Neighbour
 from pgdolly.operations.drop.plan import plan_drop
 from pgdolly.operations.drop.refusals import refuse, refuse_unlockable, slot_name
-from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StopServer
+from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StartStanza, StopServer
 from pgdolly.steps.member import StopMember
 from pgdolly.steps.promotion import KeepSlot
 from pgdolly.steps.registry import STEPS
@@ -448,6 +448,21 @@ def test_what_is_gone_needs_no_step_but_a_trace_of_anything_does() -> None:
     assert plan_drop(facts(members=others), fleet(), with_backups=False).stages != ()
 
 
+def test_a_stop_file_goes_with_the_stanza_and_stays_with_it() -> None:
+    """A drop that was killed while it deleted the backups has left it; a later cluster could not make its stanza."""
+    left = (blank(_MEMBERS[0], stanza="pg-meta2", stopped=True), *map(blank, _MEMBERS[1:]))
+    gone = facts(members=left, store=None, repo_keys=())
+    for with_backups in (True, False):
+        plan = plan_drop(gone, fleet(), with_backups=with_backups)
+        started = [step for _, _, _, step in plan.steps() if isinstance(step, StartStanza)]
+        assert [step.member.name for step in started] == ["pg-meta2-1"]
+        assert all(
+            command.argv[-2:] == ("--log-level-console=info", "start") for command in started[0].commands()
+        )
+    kept = dataclasses.replace(gone, backups_stay=True)
+    assert plan_drop(kept, fleet(), with_backups=False).stages == ()
+
+
 def test_what_leads_to_backups_that_stay_goes_with_them() -> None:
     config = PurePosixPath("/etc/pgbackrest/pgbackrest.conf")
 
@@ -520,7 +535,7 @@ _FOUND: dict[str, Any] = {
     "postmaster": None,
     "data_directory": {"real_path": "/pg/data", "standby": False},
     "systemd": {"known": False, "enabled": False},
-    "stanza": {"stanza": None, "spool_path": "/var/spool/pgbackrest"},
+    "stanza": {"stanza": None, "spool_path": "/var/spool/pgbackrest", "stop_files": ["/lock/None.stop"]},
 }
 _MORE: dict[str, Any] = {
     "objection": None,
@@ -553,7 +568,10 @@ def test_what_a_node_says_is_read() -> None:
         "patroni": {"scope": "pg-meta2", "name": "here", "superuser": "dba", "data_directory": "/d"},
     }
     found |= {"systemd": {"known": True, "enabled": True}, "lock": {"run_id": "one"}}
-    found |= {"stanza": {"stanza": "main", "spool_path": "/spool"}, "postmaster": {"pid": 7}}
+    found |= {
+        "stanza": {"stanza": "main", "spool_path": "/spool", "stop_files": ["/lock/main.stop"]},
+        "postmaster": {"pid": 7},
+    }
     more = {**_MORE, "senders": [["x", "u", None, "streaming"]], "empty": False}
     more |= {"files": [{"path": "/etc/patroni/patroni.yml", "made": True, "removable": False}]}
     read = parse_remains(member("pg-meta2", 1), found, more)

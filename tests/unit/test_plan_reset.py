@@ -87,6 +87,7 @@ KINDS = (
     "set_roles",
     "start_leader",
     "start_standby",
+    "start_stanza",
     "stop_member",
     "stop_recovered",
     "stop_server",

@@ -60,6 +60,7 @@ class Remains:
     :param objection: why its data directory must not be emptied.
     :param stays: the directory itself is a mount point or a link.
     :param stanza: whose `pg1-path` in pgBackRest's configuration is the data directory.
+    :param stopped: pgBackRest's stop file of the stanza is there: by somebody's hand, or a killed drop has left it.
     :param fillers: restores into the directory that still go on.
     :param work: what lies in pgdolly's work directory, but for the lock.
     :param lockable: a lock can be put there.
@@ -90,6 +91,7 @@ class Remains:
     patronis: tuple[int, ...] = ()
     fillers: tuple[str, ...] = ()
     stanza: str | None = None
+    stopped: bool = False
     spool_path: PurePosixPath | None = None
     files: tuple[ConfigurationFile, ...] = ()
     work: tuple[str, ...] = ()
@@ -187,6 +189,8 @@ def parse_remains(member: Member, found: dict[str, Any], more: dict[str, Any]) -
         patronis=tuple(more["patronis"]),
         fillers=tuple(more["fillers"]),
         stanza=stanza["stanza"],
+        stopped=bool(stanza["stanza"])
+        and any(PurePosixPath(path).name == f"{stanza['stanza']}.stop" for path in stanza["stop_files"]),
         spool_path=PurePosixPath(stanza["spool_path"]) if stanza["stanza"] else None,
         files=tuple(
             ConfigurationFile(

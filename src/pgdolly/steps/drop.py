@@ -167,6 +167,34 @@ class DeleteStanza:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartStanza:
+    """Take away the stop file of a stanza that no repository holds: it would stop a later cluster of that name."""
+
+    kind: ClassVar[str] = "start_stanza"
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    member: Member
+    stanza: str
+
+    def title(self) -> str:
+        return f"let pgBackRest work for a later stanza {self.stanza}"
+
+    def commands(self) -> tuple[Command, ...]:
+        return (pgbackrest.stanza_command(self.member, self.stanza, "start"),)
+
+    async def check(self, context: StepContext) -> StepCheck:
+        return StepCheck(StepState.PENDING)  # what is not stopped is started again
+
+    async def apply(self, context: StepContext) -> dict[str, Any] | None:
+        await run_checked(
+            context.world.shell(self.member),
+            self.commands()[0],
+            doing=f"take the stop file of {self.stanza} away",
+        )
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveMade:
     """Remove the files that `pgdolly clone` wrote: last, because they lead to all the rest."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pgdolly.engine.plan import StepRegistry
 from pgdolly.steps.basebackup import TakeBaseBackup
 from pgdolly.steps.configure import ConfigureMember
-from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StopServer
+from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StartStanza, StopServer
 from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
 from pgdolly.steps.member import KeepDataDirectory, StopMember
 from pgdolly.steps.passwords import MakePasswords, ReloadPatroni, SetOwnRoles, UseOwnPasswords
@@ -57,5 +57,6 @@ STEPS = StepRegistry(
     RemoveData,
     RemoveStore,
     DeleteStanza,
+    StartStanza,
     RemoveMade,
 )

@@ -19,7 +19,13 @@ from pgdolly.drivers.observation import MemberFacts, observe_command, parse_fact
 from pgdolly.drivers.repository import pgbackrest_path, upstream_path
 from pgdolly.operations.clone import patroni_yml, pgbackrest_conf
 from pgdolly.operations.clone.naming import Naming
-from pgdolly.operations.clone.refusals import marked, refuse_directories, refuse_files, refuse_occupied
+from pgdolly.operations.clone.refusals import (
+    marked,
+    refuse_directories,
+    refuse_files,
+    refuse_occupied,
+    refuse_stopped,
+)
 from pgdolly.steps.world import World
 
 
@@ -89,9 +95,12 @@ async def look_at_blank(
     made = tuple(
         dict.fromkeys(chain(patroni_yml.directories(patroni), pgbackrest_conf.directories(pgbackrest)))
     )
-    seen = await look_at_paths(shell, member, [*texts, *([unit[0]] if unit else []), *needed, *made])
+    stops = pgbackrest_conf.stop_files(pgbackrest, new.name)
+    looked = [*texts, *([unit[0]] if unit else []), *needed, *made, *stops]
+    seen = await look_at_paths(shell, member, looked)
     refuse_files(member, seen, texts, needed)
     refuse_directories(member, seen, made)
+    refuse_stopped(member, [path for path in stops if seen[path].exists])
     if unit is not None and seen[unit[0]].exists and not marked(seen[unit[0]]):
         unit = None  # the administrator's; one that came with a package names another configuration, and is overridden
     drafts = [

@@ -52,6 +52,17 @@ def directories(text: str) -> Iterator[PurePosixPath]:
             yield PurePosixPath(value.strip())
 
 
+def stop_files(text: str, stanza: str) -> tuple[PurePosixPath, ...]:
+    """Where `pgbackrest stop` leaves word that nothing of the stanza, or nothing at all, may be done."""
+    places = [
+        PurePosixPath(line.partition("=")[2].strip())
+        for section, line in _options(text)
+        if section == "global" and line.partition("=")[0].strip() == "lock-path"
+    ]
+    lock_path = places[-1] if places else PurePosixPath("/tmp/pgbackrest")
+    return (lock_path / f"{stanza}.stop", lock_path / "all.stop")
+
+
 def _derived(text: str, naming: Naming, stanza: str) -> Iterator[str]:
     new = naming.new
     sections: dict[str, tuple[str, ...]] = {"global": (), stanza: ()}

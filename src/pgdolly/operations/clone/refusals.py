@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -92,6 +92,21 @@ def refuse_directories(
             where=member.name,
             untouched=NOTHING,
             next_command=f"as root: install -d -o {member.dbsu} -m 0700 {' '.join(closed)}",
+        )
+
+
+def refuse_stopped(member: Member, stops: Sequence[PurePosixPath]) -> None:
+    """:raises Refused: if pgBackRest is told to do nothing for the stanza: it could not even be created [062]."""
+    if stops:
+        starts = (
+            f"pgbackrest --lock-path={path.parent}{'' if path.stem == 'all' else f' --stanza={path.stem}'} start"
+            for path in stops
+        )
+        raise Refused(
+            f"pgBackRest is stopped there by {', '.join(map(str, stops))}: the clone could not have backups [062]",
+            where=member.name,
+            untouched=NOTHING,
+            next_command=f"{'; '.join(starts)}, on {member.name} as {member.dbsu}",
         )
 
 

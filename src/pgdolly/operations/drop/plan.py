@@ -12,7 +12,7 @@ from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.drop.observe import DropFacts
 from pgdolly.operations.drop.refusals import names_of, others_on_node, shared_files
 from pgdolly.operations.site import instance_of
-from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StopServer
+from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StartStanza, StopServer
 from pgdolly.steps.member import StopMember
 from pgdolly.steps.promotion import SLOT_PREFIX, KeepSlot
 
@@ -43,6 +43,17 @@ def plan_drop(facts: DropFacts, fleet: Fleet, *, with_backups: bool) -> Plan:
     if with_backups and archiving is not None and archiving.stanza is not None and facts.repo_keys:
         delete = DeleteStanza(member=archiving.member, stanza=archiving.stanza, repo_keys=facts.repo_keys)
         stages.append(Stage("delete the backups", (Lane(archiving.member.name, (delete,)),)))
+    if not facts.backups_stay:
+        stages.append(
+            Stage(
+                "let pgBackRest work again",
+                tuple(
+                    Lane(member.member.name, (StartStanza(member=member.member, stanza=member.stanza),))
+                    for member in facts.members
+                    if member.stopped and member.stanza is not None
+                ),
+            )
+        )
     stages.append(
         Stage(
             "remove what pgdolly clone wrote",
@@ -68,6 +79,7 @@ def _anything(facts: DropFacts, made: dict[str, set[PurePosixPath]], *, with_bac
     return (
         any(m.running or m.up or not m.empty or m.fillers or m.work for m in facts.members)
         or any(made.values())
+        or (not facts.backups_stay and any(member.stopped for member in facts.members))
         or (facts.store is not None and not facts.store.empty)
         or (with_backups and bool(facts.repo_keys))
     )
