@@ -285,13 +285,14 @@ def test_connections_end_with_the_program(sshd: Sshd, shell: SshShell) -> None:
     wait_until(lambda: not sshd.sessions(), "the connection to end")
 
 
-def test_the_sockets_are_nobody_elses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    directory = control_directory()
-    assert (directory.parent, directory.stat().st_mode & 0o777) == (tmp_path, 0o700)
-    directory.chmod(0o755)
-    with pytest.raises(Refused, match="not a directory of this user's alone"):
-        control_directory()
+def test_the_sockets_are_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as short:  # pytest's own directories can be too deep for a socket
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
+        directory = control_directory()
+        assert (directory.parent, directory.stat().st_mode & 0o777) == (Path(short), 0o700)
+        directory.chmod(0o755)
+        with pytest.raises(Refused, match="not a directory of this user's alone"):
+            control_directory()
 
 
 def test_a_runtime_directory_that_is_too_deep_for_a_socket_is_not_used(

@@ -248,8 +248,8 @@ class Servers(ABC):
             found = {}
             for (table,) in tables:
                 counted = connection.execute(
-                    "SELECT count(*), md5(coalesce(string_agg(row, '' ORDER BY row), '')) "
-                    f'FROM (SELECT md5(t::text) AS row FROM "{table}" t) rows'.encode()
+                    "SELECT count(*), coalesce(sum(hash_record_extended(t, 0)::numeric), 0)::text "
+                    f'FROM "{table}" t'.encode()
                 ).fetchone()
                 assert counted is not None
                 found[str(table)] = (int(counted[0]), str(counted[1]))

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from controller import records
@@ -30,6 +31,14 @@ class SourceLook:
 
 class World(Servers):
     """A world, and what is demanded of it."""
+
+    @cached_property
+    def _checksums(self) -> dict[tuple[str | int, ...], str]:
+        return {}
+
+    @cached_property
+    def _rows_at(self) -> dict[tuple[Any, ...], Rows]:
+        return {}
 
     # -- what a whole cluster is
 
@@ -106,7 +115,10 @@ class World(Servers):
     # -- the repository
 
     def fingerprint(self, stanza: str) -> dict[str, str]:
-        """Every file of a stanza in the repository with its checksum, every link with what it names."""
+        """Every file of a stanza in the repository with its checksum, every link with what it names.
+
+        A file that was written to has another change time, which nobody can set: the others are not read again.
+        """
         found = {}
         for top in ("archive", "backup"):
             for path in sorted((self.repository / top / stanza).rglob("*")):
@@ -116,7 +128,11 @@ class World(Servers):
                 if path.is_symlink():
                     found[name] = f"-> {path.readlink()}"
                 elif path.is_file():
-                    found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+                    at = path.stat()
+                    seen = (name, at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
+                    if seen not in self._checksums:
+                        self._checksums[seen] = hashlib.sha256(path.read_bytes()).hexdigest()
+                    found[name] = self._checksums[seen]
         return found
 
     def labels(self, stanza: str) -> list[str]:
@@ -136,9 +152,17 @@ class World(Servers):
 
     def look_at_source(self) -> SourceLook:
         [member] = self.members(SOURCE)
+        # Where no WAL was written since, no row was.
+        at = self.psql(
+            member,
+            "SELECT system_identifier, pg_postmaster_start_time(), pg_current_wal_insert_lsn()::text "
+            "FROM pg_control_system()",
+        )[0]
+        if at not in self._rows_at:
+            self._rows_at[at] = self.rows(member)
         return SourceLook(
             files=self.fingerprint(SOURCE),
-            rows=self.rows(member),
+            rows=self._rows_at[at],
             standing=self.standing(SOURCE),
             store={name: self.rest(member, name) for name in ("config", "history")},
         )
