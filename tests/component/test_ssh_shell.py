@@ -222,6 +222,27 @@ def test_a_command_that_is_cancelled_is_ended_on_the_node(
     assert run(shell, "true").status == 0
 
 
+def test_a_command_is_ended_that_is_cancelled_before_the_node_was_heard(
+    shell: SshShell, open_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def deaf(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    async def cancelled() -> None:
+        monkeypatch.setattr("pgdolly.transport.ssh_session._gather", deaf)
+        command = Command(argv=("sh", "-c", script_with_a_child(open_directory)), run_as="login")
+        task = asyncio.create_task(shell.run(command))
+        await asyncio.to_thread(pids, open_directory / "pids")
+        monkeypatch.undo()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(shell, "true")
+    asyncio.run(cancelled())
+    assert [alive(pid) for pid in pids(open_directory / "pids")] == [False, False]
+
+
 # ---- one connection --------------------------------------------------------------------------------------------------
 
 

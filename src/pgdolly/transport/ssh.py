@@ -24,6 +24,7 @@ from pgdolly.transport.ssh_session import Session
 
 # How long a command may stay away past its deadline: it is ended on the node, and a dead connection is noticed.
 OVERDUE_SECONDS = KILL_AFTER_SECONDS + ALIVE_SECONDS * (ALIVE_COUNT + 1) + 10.0
+HEAR_SECONDS = 5.0  # by then a node that is there has said which process it is
 SESSION_SECONDS = 60.0
 RETRY_SECONDS = 0.25
 RECONNECT_POLL_SECONDS = 1.0
@@ -97,7 +98,13 @@ class SshShell:
         try:
             status = await session.carry(stdin, within_seconds=timeout_seconds + OVERDUE_SECONDS)
         except (TimeoutError, asyncio.CancelledError) as error:
-            outcome = read_outcome(word, bytes(session.stdout), bytes(session.stderr))
+
+            def heard() -> Outcome:
+                return read_outcome(word, bytes(session.stdout), bytes(session.stderr))
+
+            # The node says first which process it is, and that may not have been read yet.
+            await session.hear(lambda: heard().process is not None, within_seconds=HEAR_SECONDS)
+            outcome = heard()
             if outcome.process is not None and outcome.status is None:
                 await self._end_on_node(socket, outcome.process, user_of(command, self._dbsu), word)
             await session.end()

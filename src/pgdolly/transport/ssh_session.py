@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pgdolly.transport.processes import let_go
 
@@ -49,6 +49,14 @@ class Session:
                 process.wait(),
             )
         return status
+
+    async def hear(self, enough: Callable[[], bool], *, within_seconds: float) -> None:
+        """Gather what is on its way of the output, after `carry` has ended early, until it is enough or too late."""
+        assert self._process.stdout is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds):
+                while not enough() and (chunk := await self._process.stdout.read(1 << 16)):
+                    self.stdout += chunk
 
     async def end(self) -> None:
         """End it, if it runs; the connection closes its side of the pipes then."""
