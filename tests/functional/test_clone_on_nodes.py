@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from controller import Controller
 from fleet_world import FleetWorld
 from member import CLONE, SOURCE, TARGET, Member
 from scenario import Scenario
@@ -14,6 +15,7 @@ from writing import application
 
 from fleet import Fleet
 
+FAILED = 6
 FAIL_OVER_SECONDS = 90.0  # Patroni's ttl is 30 s
 CATCH_UP_SECONDS = 60.0
 MADE = (
@@ -135,3 +137,44 @@ def test_a_source_that_is_down_for_good(world: World, fleet: Fleet, source: str,
     assert f"the configuration follows that of {SOURCE}" in made.stdout, made
     world.assert_cluster_whole(CLONE, rows=rows, archiving=True)
     assert world.pgdolly("check", CLONE).status == 0
+
+
+@pytest.fixture
+def small_disk(fleet: Fleet, clone: Member) -> Iterator[Callable[[], None]]:
+    """A file system of its own for the data; what is returned makes it smaller than the data, once it is in use."""
+    owner = fleet.exec(clone.name, "id", "-u", "postgres", user="root").stdout.strip()
+
+    def as_root(*argv: str) -> None:
+        done = fleet.exec(clone.name, *argv, user="root")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    as_root("mkdir", "/pg/data")
+    as_root("mount", "-t", "tmpfs", "-o", f"size=2g,mode=0700,uid={owner},gid={owner}", "data", "/pg/data")
+    yield lambda: as_root("mount", "-o", "remount,size=20m", "/pg/data")
+    as_root("umount", "/pg/data")
+    as_root("rmdir", "/pg/data")
+
+
+def test_a_disk_that_fills_up(
+    world: World,
+    clone: Member,
+    small_disk: Callable[[], None],
+    scenario: Scenario,
+    controllers: list[Controller],
+) -> None:
+    """Somebody else takes the room that was there: the run says so, and what it has left can be removed."""
+    controller = world.start("clone", SOURCE, CLONE, "--lsn", scenario.late.lsn, "--yes")
+    controllers.append(controller)
+    controller.wait_for_step("step_begun", "configure_member")
+    small_disk()
+    said = controller.wait()
+    assert controller.process.returncode == FAILED, said
+    assert (
+        "the file system of /pg/data is full" in said
+        and clone.name in said
+        and f"resume {controller.run()}" in said
+    ), said
+    world.pgdolly("resume", controller.run(), "--abandon")
+    dropped = world.pgdolly("drop", CLONE, "--with-backups", "--yes")
+    assert "emptied, and left" in dropped.stdout, dropped
+    assert world.as_dbsu(clone, "ls", "-A", "/pg/data") == ""

@@ -13,6 +13,7 @@ from pgdolly.drivers.postgres import Instance
 from pgdolly.drivers.upstream import UpstreamServers
 from pgdolly.engine.step import Effect, StepCheck, StepState
 from pgdolly.steps.carry import BEGINNINGS, carry_job, job_directory
+from pgdolly.steps.room import if_full
 from pgdolly.steps.world import StepContext
 from pgdolly.transport.jobs import JobState, JobView, look_at_job
 from pgdolly.transport.shell import last_lines
@@ -63,8 +64,9 @@ class TakeBaseBackup:
         member = self.instance.member
         view = await carry_job(context, member, "basebackup", self.commands()[0], show=show)
         if view.state is not JobState.FINISHED or view.status != 0:
+            shell = context.world.shell(member)
             raise CommandFailed(
-                "the base backup failed"
+                f"the base backup failed{await if_full(shell, self.instance.data_directory)}"
                 if view.state is JobState.FINISHED
                 else f"the node went down {BEGINNINGS} times during the base backup",
                 where=member.name,

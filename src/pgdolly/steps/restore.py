@@ -12,6 +12,7 @@ from pgdolly.drivers.pgbackrest import RestoreSource
 from pgdolly.drivers.postgres import Instance
 from pgdolly.engine.step import Effect, StepCheck, StepState
 from pgdolly.steps.carry import BEGINNINGS, carry_job, job_directory
+from pgdolly.steps.room import if_full
 from pgdolly.steps.world import StepContext
 from pgdolly.transport.jobs import JobState, JobView, look_at_job
 from pgdolly.transport.shell import last_lines
@@ -67,8 +68,9 @@ class RestoreDataDirectory:
             before=self._make_directory(),
         )
         if view.state is not JobState.FINISHED or view.status != 0:
+            shell = context.world.shell(self.instance.member)
             raise CommandFailed(
-                "the restore failed"
+                f"the restore failed{await if_full(shell, self.instance.data_directory)}"
                 if view.state is JobState.FINISHED
                 else f"the node went down {BEGINNINGS} times during the restore",
                 where=self.instance.member.name,
