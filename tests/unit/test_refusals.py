@@ -25,7 +25,7 @@ from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations import cleanup
 from pgdolly.operations.cleanup import CleanupFacts, colliding_history, has_own_backup, stanza_need
 from pgdolly.operations.request import PitrRequest
-from pgdolly.operations.reset.decide import present_facts
+from pgdolly.operations.reset import decide
 from pgdolly.operations.reset.observe import ResetFacts
 from pgdolly.operations.reset.refusals import (
     WAL_RESERVE,
@@ -55,6 +55,7 @@ from reset_blueprints import (
 )
 
 REQUEST = PitrRequest(cluster="pg-meta")
+RESOLVED = resolved()
 LOCK = RunLock(run_id="20251227-1", controller="bastion", pid=7, operation="reset", began_at="09:00")
 AT = datetime(2025, 12, 27, 9, 30, tzinfo=UTC)
 
@@ -66,6 +67,11 @@ def with_member(facts: ResetFacts, number: int, **changed: Any) -> ResetFacts:
     return dataclasses.replace(
         facts, target=dataclasses.replace(facts.target, members=tuple(members)), leader=members[0]
     )
+
+
+def present_facts(facts: ResetFacts) -> dict[str, str]:
+    """What a plan that restores the catalogue's one set stands on."""
+    return decide.present_facts(facts, RESOLVED)
 
 
 def refused(call: Callable[[], object]) -> Refused:
@@ -375,10 +381,13 @@ def test_a_primarys_own_word_counts_before_its_checkpoint() -> None:
     assert present_facts(promoted)["newest timeline of pg-test"] == "7"
 
 
-def test_a_backup_that_came_since_does_not_make_a_plan_stale() -> None:
-    older = dataclasses.replace(FACTS, catalogue=dataclasses.replace(FACTS.catalogue, backups=()))
-    plan = Plan(operation="reset", target="pg-test", facts=tuple(present_facts(older).items()))
-    refuse_stale(plan, present_facts(FACTS))
+def test_another_backup_that_came_or_went_does_not_make_a_plan_stale() -> None:
+    [used] = FACTS.catalogue.backups
+    other = dataclasses.replace(used, label="20251220-090000F")
+    more = dataclasses.replace(FACTS, catalogue=dataclasses.replace(FACTS.catalogue, backups=(other, used)))
+    for then, now in ((FACTS, more), (more, FACTS)):
+        plan = Plan(operation="reset", target="pg-test", facts=tuple(present_facts(then).items()))
+        refuse_stale(plan, present_facts(now))
 
 
 def archive(*names: str, histories: tuple[TimelineHistory, ...] = (), archive_id: str = "18-1") -> Archive:

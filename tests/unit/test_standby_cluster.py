@@ -29,7 +29,7 @@ from pgdolly.operations.reset.decide import present_facts
 from pgdolly.operations.reset.describe import describe
 from pgdolly.operations.standby import Upstream, upstream_of
 from pgdolly.operations.status import status_of
-from reset_blueprints import blueprint, cluster, reset_facts
+from reset_blueprints import blueprint, cluster, reset_facts, resolved
 
 SOURCE = cluster("pg-meta", 2)
 FLEET = Fleet({"pg-meta": SOURCE, "pg-test": cluster("pg-test", 3)}, "inventory")
@@ -342,8 +342,8 @@ def test_the_plan_of_a_reset_says_that_it_follows_nobody_any_more() -> None:
     assert line in describe(blueprint(), following_meta)
     assert line not in describe(blueprint(), own)
     assert line not in describe(blueprint(beside="/pg/beside"), following_meta)
-    assert present_facts(following_meta)["upstream of pg-test"] == "pg-meta"
-    assert "upstream of pg-test" not in present_facts(own)
+    assert present_facts(following_meta, resolved())["upstream of pg-test"] == "pg-meta"
+    assert "upstream of pg-test" not in present_facts(own, resolved())
 
 
 def test_a_member_is_found_by_its_address_and_its_port() -> None:

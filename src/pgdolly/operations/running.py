@@ -22,7 +22,7 @@ from pgdolly.steps.world import World
 
 def refuse_stale(plan: Plan, now: Mapping[str, str]) -> None:
     """:raises StalePlan: naming every fact that is no longer what the plan stands on."""
-    # A backup that was added since does not matter to a plan that is pinned to another.
+    # What is new since is nothing that the plan stands on.
     changed = [(name, then, found) for name, then, found in plan.changed_facts(now) if then is not None]
     if changed:
         listed = "; ".join(f"{name} was {then}, is {found or 'gone'}" for name, then, found in changed)

@@ -6,6 +6,7 @@ import dataclasses
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
+from pgdolly.domain.backup import Catalogue
 from pgdolly.domain.target import TargetType
 from pgdolly.drivers.backup_set import BackupSetContents, parse_set, set_command
 from pgdolly.drivers.observation import MemberFacts, observe_member
@@ -130,7 +131,7 @@ def _blueprint(facts: ResetFacts, request: PitrRequest, resolved: ResolvedRecove
         own_passwords=facts.borrowed and request.data is None,
         repository=facts.repository.masked() if facts.repository is not None else (),
         left_out=tuple(left_out(member) for member, _ in facts.target.silent if request.data is None),
-        facts=tuple(sorted(present_facts(facts).items())),
+        facts=tuple(sorted(present_facts(facts, resolved).items())),
     )
     return dataclasses.replace(
         blueprint, summary=describe(blueprint, facts), warnings=warnings_of(blueprint, facts)
@@ -212,7 +213,7 @@ def _stanza_need(facts: ResetFacts, resolved: ResolvedRecovery) -> StanzaNeed:
     return "nothing" if current.system_identifier == resolved.system_identifier else "upgrade"
 
 
-def present_facts(facts: ResetFacts) -> dict[str, str]:
+def present_facts(facts: ResetFacts, resolved: ResolvedRecovery) -> dict[str, str]:
     """What the plan stands on: it is stale if one of these has changed when it is to be carried out."""
     found = {f"leader of {facts.target.cluster.name}": facts.leader.member.name}
     # One fact, because one that is new makes no plan stale: a member that was left out and is back by now would be
@@ -230,6 +231,12 @@ def present_facts(facts: ResetFacts) -> dict[str, str]:
         found[f"system identifier of {name}"] = str(member.system_identifier or "none")
         found[f"data directory of {name}"] = str(member.data_directory)
         found[f"version of PostgreSQL on {name}"] = member.postgres_version
-    for backup in facts.catalogue.backups:
-        found[f"backup set {backup.label} of {facts.source_stanza} in repo{backup.repo_key}"] = "there"
-    return found
+    return found | backup_set_fact(facts.catalogue, resolved)
+
+
+def backup_set_fact(catalogue: Catalogue | None, resolved: ResolvedRecovery) -> dict[str, str]:
+    """Whether the one set that is restored is there: others may come and go."""
+    used = (resolved.repo_key, resolved.backup_set)
+    if catalogue is None or used not in {(backup.repo_key, backup.label) for backup in catalogue.backups}:
+        return {}
+    return {f"backup set {resolved.backup_set} of {resolved.stanza} in repo{resolved.repo_key}": "there"}

@@ -61,7 +61,7 @@ async def execute_prepared(
     :raises StalePlan: if a fact has changed since the plan was shown.
     """
     facts, _ = await observe(prepared.fleet, prepared.blueprint.target_cluster, prepared.request)
-    refuse_stale(prepared.plan, present_facts(facts))
+    refuse_stale(prepared.plan, present_facts(facts, prepared.blueprint.resolved))
     return await carry_out(
         prepared.plan,
         prepared.world,
