@@ -194,6 +194,11 @@ def assert_gone(world: World) -> None:
     assert configured.strip() in ("", "null", "{}", "None"), configured
 
 
+def kept_for_clone(world: World, member: Member) -> bool:
+    """Whether the source's configuration has it keep WAL for the clone."""
+    return "pgdolly_pg_meta2" in (world.rest(member, "config").get("slots") or {})
+
+
 @pytest.mark.usefixtures("no_clone")
 def test_a_clone_goes_with_all_that_is_its_own(world: World, scenario: Scenario) -> None:
     clone(world, "--lsn", scenario.early.lsn)
@@ -263,14 +268,18 @@ def deleted_but_stopped(world: World) -> str:
     return f"{lock_path}/{CLONE}.stop"
 
 
-@pytest.mark.usefixtures("no_clone")
+@pytest.mark.usefixtures("no_clone", "own_backups")
 @pytest.mark.parametrize(
-    ("record", "kind"), [("step_begun", "configure_member"), ("step_begun", "restore_data_directory")]
+    ("record", "kind", "slot"),
+    [("step_begun", "configure_member", False), ("step_begun", "restore_data_directory", True)],
 )
 def test_what_a_killed_clone_has_left(
-    world: World, scenario: Scenario, controllers: list[Controller], record: str, kind: str
+    world: World, scenario: Scenario, controllers: list[Controller], record: str, kind: str, slot: bool
 ) -> None:
-    controller = world.start("clone", SOURCE, CLONE, "--lsn", scenario.early.lsn, "--yes", "--output=json")
+    """A slot at the source, too: it would keep WAL for ever, for somebody who never came."""
+    point, now = (SOURCE, "--lsn", scenario.early.lsn), (TARGET, "--standby", "--slot", "--via=backup")
+    source, *options = now if slot else point
+    controller = world.start("clone", source, CLONE, *options, "--yes", "--output=json")
     controllers.append(controller)
     controller.wait_for_step(record, kind)
     controller.kill()
@@ -278,5 +287,8 @@ def test_what_a_killed_clone_has_left(
     held = world.pgdolly("drop", CLONE, "--yes", status=REFUSED)
     assert f"pgdolly resume {run} --abandon" in held.stderr and "nothing was changed" in held.stderr, held
     world.pgdolly("resume", run, "--abandon")
+    keeper = world.members(source)[0]
+    assert kept_for_clone(world, keeper) is slot
     world.pgdolly("drop", CLONE, "--with-backups", "--yes")
     assert_gone(world)
+    assert not kept_for_clone(world, keeper)

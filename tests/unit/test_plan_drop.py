@@ -31,12 +31,12 @@ from pgdolly.drivers.removal import (
 )
 from pgdolly.engine.plan import Plan, outline
 from pgdolly.inventory.fleet import Fleet
-from pgdolly.operations.drop.observe import DropFacts, Neighbour
+from pgdolly.operations.drop.observe import DropFacts, KeptSlot, Neighbour, holders
 from pgdolly.operations.drop.plan import plan_drop
 from pgdolly.operations.drop.refusals import refuse, refuse_unlockable, slot_name
 from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StartStanza, StopServer
 from pgdolly.steps.member import StopMember
-from pgdolly.steps.promotion import KeepSlot
+from pgdolly.steps.promotion import KeepSlot, slot_for
 from pgdolly.steps.registry import STEPS
 from reset_blueprints import member_facts
 
@@ -590,19 +590,51 @@ def test_what_a_node_says_is_read() -> None:
     assert str(read.senders[0]) == "x (u from the node itself, streaming)"
 
 
+def slots_freed(plan: Plan) -> list[tuple[str, str]]:
+    """Which slot on whose word, and always once the clone is stopped: Patroni does not drop one that is in use."""
+    titles = [stage.title for stage in plan.stages]
+    found = []
+    for _, _, _, step in plan.steps():
+        if isinstance(step, KeepSlot):
+            assert not step.kept
+            found.append((step.slot, step.instance.member.name))
+    if found:
+        assert titles.index("free the source") > titles.index("remove the data")
+    return found
+
+
+META = member_facts(fleet().clusters["pg-meta"].members[0], system=int(SYSTEM))
+KEPT = KeptSlot(name="pgdolly_pg_meta2", keeper=META)
+
+
 def test_the_slot_of_a_clone_is_taken_out_of_the_sources_configuration() -> None:
-    """Once the clone is stopped: Patroni does not drop a slot that is in use."""
     store = dataclasses.replace(STORE, standby_of=("10.10.10.11", "5432"), upstream_slot="pgdolly_pg_meta2")
-    source = member_facts(fleet().clusters["pg-meta"].members[0], system=int(SYSTEM))
-    plan = plan_drop(facts(store=store, upstream=source), fleet(), with_backups=False)
-    [(number, step)] = [
-        (number, step)
-        for number, stage in enumerate(plan.stages)
-        for lane in stage.lanes
-        for step in lane.steps
-        if isinstance(step, KeepSlot)
-    ]
-    assert step.slot == "pgdolly_pg_meta2" and not step.kept and step.instance.member.name == "pg-meta-1"
-    assert "stop the leader" in [stage.title for stage in plan.stages[:number]]
+    plan = plan_drop(facts(store=store, kept_slots=(KEPT,)), fleet(), with_backups=False)
+    assert slots_freed(plan) == [("pgdolly_pg_meta2", "pg-meta-1")]
+    assert "stop the leader" in [stage.title for stage in plan.stages]
+    assert "pgdolly_pg_meta2" not in " ".join(plan.warnings)
     unreachable = plan_drop(facts(store=store), fleet(), with_backups=False)
     assert "slots.pgdolly_pg_meta2=null" in " ".join(unreachable.warnings)
+
+
+def test_a_slot_that_a_failed_clone_has_left_is_something_to_remove() -> None:
+    """Nothing else may be left of it: its nodes were made anew, perhaps."""
+    nothing = facts(members=tuple(map(blank, _MEMBERS)), store=None, repo_keys=(), kept_slots=(KEPT,))
+    plan = plan_drop(nothing, fleet(), with_backups=False)
+    assert slots_freed(plan) == [("pgdolly_pg_meta2", "pg-meta-1")]
+
+
+def test_a_failed_clones_slot_is_found_by_its_name() -> None:
+    """The store of the clone itself does not yet say whom it follows."""
+    [meta, test] = facts().neighbours
+    assert meta.store is not None
+    keeping = dataclasses.replace(
+        meta, store=dataclasses.replace(meta.store, slots=("for_the_auditors", "pgdolly_pg_meta2"))
+    )
+    slot = slot_for("pg-meta2")
+    assert [each.name for each in holders(slot, [keeping, test])] == ["pg-meta"]
+    assert list(holders(slot, [meta, test])) == []
+    assert list(holders(slot_for("pg-meta"), [keeping, test])) == []
+    # One of another cluster, whose name differs in a way that a slot's name cannot.
+    using = dataclasses.replace(test, store=dataclasses.replace(NOTHING_STORED, upstream_slot=slot))
+    assert list(holders(slot, [keeping, using])) == []

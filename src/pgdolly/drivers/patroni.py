@@ -178,6 +178,7 @@ class StoreView:
     :param initialize: the system identifier of the cluster's data.
     :param standby_of: host and port that its dynamic configuration follows; the host may be several, with commas.
     :param upstream_slot: the slot there that keeps WAL for it.
+    :param slots: those that its own dynamic configuration has it keep.
     """
 
     leader: str | None
@@ -186,6 +187,7 @@ class StoreView:
     initialize: str | None = None
     standby_of: tuple[str, str] | None = None
     upstream_slot: str | None = None
+    slots: tuple[str, ...] = ()
 
 
 async def read_store(shell: Shell, member: Member) -> StoreView:
@@ -204,6 +206,7 @@ async def read_store(shell: Shell, member: Member) -> StoreView:
         initialize=answer["initialize"],
         standby_of=(str(upstream["host"] or ""), str(upstream["port"] or "")) if upstream else None,
         upstream_slot=upstream["primary_slot_name"] if upstream else None,
+        slots=tuple(answer["slots"]),
     )
 
 

@@ -68,9 +68,14 @@ async def member_at(
     for cluster in fleet.clusters.values():
         there = any((member.node.address, member.port) in addresses for member in cluster.members)
         if there and cluster.name != but.name and all(m.name in world.shells for m in cluster.members):
-            facts = await observe_cluster(world, cluster)
-            return facts.leader or next(iter(facts.members), None)
+            return await speaker_of(world, cluster)
     return None
+
+
+async def speaker_of(world: World, cluster: Cluster) -> MemberFacts | None:
+    """The member whose Patroni is told what all of the cluster is to do: its leader, or whoever answers."""
+    facts = await observe_cluster(world, cluster)
+    return facts.leader or next(iter(facts.members), None)
 
 
 async def observe_cluster(world: World, cluster: Cluster, *, measure: bool = False) -> ClusterFacts:

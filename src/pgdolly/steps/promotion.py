@@ -16,7 +16,17 @@ from pgdolly.transport.shell import run_checked
 
 PROMOTE_SECONDS = 300.0
 CHECKPOINT_SECONDS = 3600.0  # it writes whatever shared_buffers holds
-SLOT_PREFIX = "pgdolly_"  # of slots that a clone has its source keep
+_SLOT_PREFIX = "pgdolly_"
+
+
+def slot_for(cluster: str) -> str:
+    """The slot in which a clone has its source keep WAL for the new cluster."""
+    return _SLOT_PREFIX + cluster.replace("-", "_").replace(".", "_").lower()
+
+
+def is_made(slot: str | None) -> bool:
+    """Whether a clone had its source keep this slot: its name says so."""
+    return (slot or "").startswith(_SLOT_PREFIX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,7 @@ def main(arguments):
         if data and data.get("standby_cluster")
         else None,
         "configuration": data is not None,
+        "slots": sorted((data or {}).get("slots") or {}),
         "empty": cluster.is_empty(),
         "members": {
             member.name: urllib.parse.urlsplit(member.conn_url or "").hostname for member in cluster.members

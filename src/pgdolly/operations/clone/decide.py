@@ -29,7 +29,7 @@ from pgdolly.operations.reset.observe import ResetFacts
 from pgdolly.operations.site import ClusterFacts, instance_of
 from pgdolly.recovery.resolved import ResolvedRecovery
 from pgdolly.recovery.select import resolve
-from pgdolly.steps.promotion import SLOT_PREFIX
+from pgdolly.steps.promotion import slot_for
 from pgdolly.steps.world import World
 from pgdolly.transport.together import together
 
@@ -199,7 +199,7 @@ def _new_member(blank: Blank, facts: CloneFacts, resolved: ResolvedRecovery | No
 def _standby(facts: CloneFacts, resolved: ResolvedRecovery | None) -> StandbyPlan:
     assert facts.upstream is not None and facts.position is not None
     request = facts.request
-    slot = SLOT_PREFIX + facts.new.name.replace("-", "_").replace(".", "_").lower() if request.slot else None
+    slot = slot_for(facts.new.name) if request.slot else None
     configuration: dict[str, Any] = {
         "host": facts.upstream.host,
         "port": facts.upstream.ports[0],  # the same for all of them

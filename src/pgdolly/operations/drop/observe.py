@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pgdolly.domain.cluster import Cluster, Member
@@ -15,8 +16,8 @@ from pgdolly.drivers.observation import MemberFacts, observe_command
 from pgdolly.drivers.patroni import StoreView
 from pgdolly.drivers.removal import Remains, look_for_remains
 from pgdolly.inventory.fleet import Fleet
-from pgdolly.operations.site import member_at, world_around, world_of
-from pgdolly.steps.promotion import SLOT_PREFIX
+from pgdolly.operations.site import member_at, speaker_of, world_around, world_of
+from pgdolly.steps.promotion import is_made, slot_for
 from pgdolly.steps.world import World
 from pgdolly.transport.shell import run_checked
 from pgdolly.transport.together import together
@@ -40,6 +41,17 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptSlot:
+    """A slot of pgdolly's in which another cluster keeps WAL for this one.
+
+    :param keeper: a member of that cluster's, whose Patroni is told to end it.
+    """
+
+    name: str
+    keeper: MemberFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DropFacts:
     """The cluster, member by member, and those around it.
 
@@ -48,7 +60,7 @@ class DropFacts:
     :param stanza: its own, by its nodes' pgBackRest configuration; None if there is none.
     :param repo_keys: the repositories that hold the stanza; asked for only if it is to be deleted.
     :param backups_stay: it is not to be deleted, and a repository holds it, or could not be asked.
-    :param upstream: a member of the cluster that keeps WAL for it in a slot of pgdolly's.
+    :param kept_slots: what other clusters keep for it; the clone may have failed before the store said whom it follows.
     """
 
     cluster: Cluster
@@ -58,7 +70,7 @@ class DropFacts:
     neighbours: tuple[Neighbour, ...] = ()
     repo_keys: tuple[int, ...] = ()
     backups_stay: bool = False
-    upstream: MemberFacts | None = None
+    kept_slots: tuple[KeptSlot, ...] = ()
 
     @property
     def leader(self) -> Remains | None:
@@ -117,12 +129,6 @@ async def observe(fleet: Fleet, name: str, *, with_backups: bool) -> tuple[DropF
     store = (
         await patroni.read_store(world.shell(configured.member), configured.member) if configured else None
     )
-    upstream = None
-    if store is not None and (store.upstream_slot or "").startswith(SLOT_PREFIX) and store.standby_of:
-        host, port = store.standby_of
-        upstream = await member_at(
-            fleet, world, patroni.StandbyCluster(host=host, port=port).addresses, but=cluster
-        )
     keys = await _repo_keys(world, archiving) if archiving is not None and with_backups else ()
     stay = not with_backups and archiving is not None and await _may_be_held(world, archiving)
     return (
@@ -134,10 +140,34 @@ async def observe(fleet: Fleet, name: str, *, with_backups: bool) -> tuple[DropF
             neighbours=neighbours,
             repo_keys=keys,
             backups_stay=stay,
-            upstream=upstream,
+            kept_slots=await _kept_slots(fleet, world, cluster, store, neighbours),
         ),
         world,
     )
+
+
+async def _kept_slots(
+    fleet: Fleet, world: World, cluster: Cluster, store: StoreView | None, neighbours: tuple[Neighbour, ...]
+) -> tuple[KeptSlot, ...]:
+    """By what the cluster follows, and by the name that a clone gives: one that failed follows nobody yet."""
+    found = []
+    if store is not None and store.upstream_slot and store.standby_of and is_made(store.upstream_slot):
+        host, port = store.standby_of
+        addresses = patroni.StandbyCluster(host=host, port=port).addresses
+        found.append((store.upstream_slot, await member_at(fleet, world, addresses, but=cluster)))
+    for other in holders(slot_for(cluster.name), neighbours):
+        found.append((slot_for(cluster.name), await speaker_of(world, other)))
+    kept = {
+        (name, keeper.member.cluster): KeptSlot(name=name, keeper=keeper) for name, keeper in found if keeper
+    }
+    return tuple(kept.values())
+
+
+def holders(slot: str, neighbours: Iterable[Neighbour]) -> Iterator[Cluster]:
+    """The clusters that keep a slot by their configuration, unless yet another cluster uses one of this name."""
+    stores = [(other.cluster, other.store) for other in neighbours if other.store is not None]
+    if all(store.upstream_slot != slot for _, store in stores):
+        yield from (cluster for cluster, store in stores if slot in store.slots)
 
 
 async def _repo_keys(world: World, remains: Remains) -> tuple[int, ...]:

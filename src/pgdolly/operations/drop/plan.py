@@ -14,7 +14,7 @@ from pgdolly.operations.drop.refusals import names_of, others_on_node, shared_fi
 from pgdolly.operations.site import instance_of
 from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StartStanza, StopServer
 from pgdolly.steps.member import StopMember
-from pgdolly.steps.promotion import SLOT_PREFIX, KeepSlot
+from pgdolly.steps.promotion import KeepSlot, is_made, slot_for
 
 
 def plan_drop(facts: DropFacts, fleet: Fleet, *, with_backups: bool) -> Plan:
@@ -32,9 +32,18 @@ def plan_drop(facts: DropFacts, fleet: Fleet, *, with_backups: bool) -> Plan:
             tuple(Lane(member.member.name, (_remove_data(member, fleet),)) for member in facts.members),
         ),
     ]
-    if facts.upstream is not None and facts.store is not None and facts.store.upstream_slot is not None:
-        free = KeepSlot(instance=instance_of(facts.upstream), slot=facts.store.upstream_slot, kept=False)
-        stages.append(Stage("free the source", (Lane(facts.upstream.member.name, (free,)),)))
+    stages += [
+        Stage(
+            "free the source",
+            (
+                Lane(
+                    kept.keeper.member.name,
+                    (KeepSlot(instance=instance_of(kept.keeper), slot=kept.name, kept=False),),
+                ),
+            ),
+        )
+        for kept in facts.kept_slots
+    ]
     configured, archiving = facts.configured, facts.archiving
     if configured is not None and facts.store is not None and not facts.store.empty:
         assert configured.scope is not None
@@ -80,6 +89,7 @@ def _anything(facts: DropFacts, made: dict[str, set[PurePosixPath]], *, with_bac
         any(m.running or m.up or not m.empty or m.fillers or m.work for m in facts.members)
         or any(made.values())
         or (not facts.backups_stay and any(member.stopped for member in facts.members))
+        or bool(facts.kept_slots)
         or (facts.store is not None and not facts.store.empty)
         or (with_backups and bool(facts.repo_keys))
     )
@@ -163,7 +173,8 @@ def _summary(facts: DropFacts, fleet: Fleet) -> tuple[str, ...]:
 def _warnings(facts: DropFacts, *, with_backups: bool) -> tuple[str, ...]:
     name = facts.cluster.name
     warnings = [
-        f"{other.cluster.name} could not be looked at ({other.problem}): whether it follows {name} is not known"
+        f"{other.cluster.name} could not be looked at ({other.problem}): whether it follows {name}, or keeps WAL for "
+        f"it in slot {slot_for(name)}, is not known"
         for other in facts.neighbours
         if other.problem is not None
     ]
@@ -172,13 +183,14 @@ def _warnings(facts: DropFacts, *, with_backups: bool) -> tuple[str, ...]:
         for member in facts.members
         if member.fillers
     ]
-    kept = facts.upstream is None
-    if kept and facts.store is not None and facts.store.upstream_slot and facts.store.standby_of:
-        slot, (host, port) = facts.store.upstream_slot, facts.store.standby_of
+    freed = {kept.name for kept in facts.kept_slots}
+    slot = facts.store.upstream_slot if facts.store is not None else None
+    if slot and slot not in freed and facts.store is not None and facts.store.standby_of:
+        host, port = facts.store.standby_of
         # A slot that Patroni's configuration names is made again if it is dropped in SQL alone.
         end = (
             f"patronictl edit-config --set slots.{slot}=null --force"
-            if slot.startswith(SLOT_PREFIX)
+            if is_made(slot)
             else f"SELECT pg_drop_replication_slot('{slot}')"
         )
         warnings.append(

@@ -9,7 +9,7 @@ from pgdolly.operations.promote.observe import PromotionFacts
 from pgdolly.operations.promote.stages import Promotion, promotion_stages
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.site import instance_of
-from pgdolly.steps.promotion import SLOT_PREFIX
+from pgdolly.steps.promotion import is_made
 
 
 def decide(facts: PromotionFacts, *, now: bool, backup: bool) -> Promotion:
@@ -82,7 +82,7 @@ def plan_promotion(facts: PromotionFacts, promotion: Promotion) -> Plan:
 
 def _made_by_pgdolly(facts: PromotionFacts) -> bool:
     """Whether the slot has the name that a clone gives it; another one may keep WAL for somebody else, too."""
-    return (facts.follows.slot or "").startswith(SLOT_PREFIX)
+    return is_made(facts.follows.slot)
 
 
 def _lag(facts: PromotionFacts) -> str:
