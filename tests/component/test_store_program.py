@@ -20,11 +20,16 @@ from pgdolly.drivers.node_program import program_source
 NOBODY = "9223372036854775807"
 
 CONFIG = """
+import os
+
+import yaml
+
+
 class Config:
     local_configuration = {"bootstrap": {"dcs": {"ttl": 30}}}
 
     def __init__(self, path, validator=None):
-        self.path = path
+        self.path = path or yaml.safe_load(os.environ.pop("PATRONI_CONFIGURATION"))["store"]
 """
 DCS = """
 import json
@@ -59,7 +64,7 @@ class Store:
             failsafe=found.get("failsafe"),
             failover=None if not found.get("failover") else Value(leader=found["failover"], candidate=None),
             sync=Value(is_empty=not found.get("sync")),
-            members=[],
+            members=[Value(name=each, conn_url=None) for each in found.get("members", ())],
             is_empty=lambda: not {"initialize", "config", "history"} & set(found),
         )
 
@@ -110,15 +115,20 @@ FORMER = {
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "fence": {},
     "reset": {},
+    "begin": {},
+    "look": {},
     "found": {"standby_cluster": {"host": "10.0.0.1"}, "system_identifier": 4712},
     "remove": {"members": []},
 }
 
 
 def store(
-    tmp_path: Path, action: str, held: dict[str, Any], *fails: str
+    tmp_path: Path, action: str, held: dict[str, Any], *fails: str, drafted: bool = False
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
-    """Run the program; return it, and what the store holds afterwards."""
+    """Run the program; return it, and what the store holds afterwards.
+
+    :param drafted: the configuration that leads to the store is on no node yet.
+    """
     library = tmp_path / "library" / "patroni"
     (library / "dcs").mkdir(parents=True)
     (library / "__init__.py").touch()
@@ -128,7 +138,10 @@ def store(
     entries.write_text(json.dumps({**held, "fails": fails}))
     # What the program waits for a store that is behind is not waited for here.
     source = program_source("store").replace("SETTLE_SECONDS = 10", "SETTLE_SECONDS = 0.1")
-    arguments = {"patroni_config": str(entries), "action": action, **ARGUMENTS[action]}
+    path = entries
+    if drafted:
+        path, source = tmp_path / "nowhere.yml", f"SECRETS = {{'store': {str(entries)!r}}}\n{source}"
+    arguments = {"patroni_config": str(path), "action": action, **ARGUMENTS[action]}
     done = subprocess.run(
         [sys.executable, "-", json.dumps(arguments)],
         input=source,
@@ -163,6 +176,39 @@ def test_a_standby_cluster_is_begun(tmp_path: Path) -> None:
     assert after["config"] == {"ttl": 30, "standby_cluster": {"host": "10.0.0.1"}}
 
 
+STALE = {**FORMER, "leader": None}
+"""A former cluster's: nobody keeps its entries up any more."""
+
+
+@pytest.mark.parametrize("action", ["begin", "found"])
+@pytest.mark.parametrize("held", [{}, STALE], ids=["an empty store", "a former life"])
+def test_a_new_cluster_takes_nothing_from_a_former_one_of_its_name(
+    tmp_path: Path, action: str, held: dict[str, Any]
+) -> None:
+    done, after = store(tmp_path, action, held)
+    assert done.returncode == 0, done.stderr
+    standby = {"standby_cluster": {"host": "10.0.0.1"}} if action == "found" else {}
+    assert after["config"] == {"ttl": 30, **standby}
+    assert after["initialize"] == ("4712" if action == "found" else None)
+    assert (after["history"], after["status"]) == ("[]", 0)
+    assert not after.get("sync") and not after.get("failover") and not after["failsafe"]
+
+
+@pytest.mark.parametrize("action", ["begin", "found"])
+@pytest.mark.parametrize("alive", [{"leader": "there-1"}, {"members": ["there-1"]}])
+def test_a_cluster_that_lives_is_not_begun_anew(tmp_path: Path, action: str, alive: dict[str, Any]) -> None:
+    done, after = store(tmp_path, action, {**STALE, **alive})
+    assert done.returncode != 0 and "there-1" in done.stderr and "Traceback" not in done.stderr
+    assert after == {**STALE, **alive, "fails": []}
+
+
+def test_a_store_is_looked_into_by_a_configuration_that_is_on_no_node(tmp_path: Path) -> None:
+    done, _ = store(tmp_path, "look", {**FORMER, "members": ["pg-test-1"]}, drafted=True)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert (seen["leader"], list(seen["members"]), seen["empty"]) == ("pg-test-1", ["pg-test-1"], False)
+
+
 @pytest.mark.parametrize(
     ("action", "method", "entry"),
     [
@@ -174,6 +220,7 @@ def test_a_standby_cluster_is_begun(tmp_path: Path) -> None:
         ("reset", "delete_sync_state", "sync"),
         ("reset", "manual_failover", "failover"),
         ("reset", "set_config_value", "config"),
+        ("begin", "set_config_value", "config"),
         ("found", "set_config_value", "config"),
         ("found", "initialize", "initialize"),
         ("remove", "delete_cluster", "refused"),
@@ -182,7 +229,7 @@ def test_a_standby_cluster_is_begun(tmp_path: Path) -> None:
 def test_a_write_that_the_store_did_not_take_fails(
     tmp_path: Path, action: str, method: str, entry: str
 ) -> None:
-    done, _ = store(tmp_path, action, {} if action == "found" else FORMER, method)
+    done, _ = store(tmp_path, action, STALE if action in ("begin", "found") else FORMER, method)
     assert done.returncode != 0, done.stdout
     assert entry in done.stderr and "Traceback" not in done.stderr
 

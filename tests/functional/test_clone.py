@@ -90,9 +90,46 @@ def has_reached(world: World, source: str, last: int) -> None:
     )
 
 
+# Patroni's library on a node of the source's, with the new cluster's scope: what another cluster would write.
+NAMESAKE = """
+import json, os, sys, yaml
+from patroni.config import Config
+from patroni.dcs import get_dcs
+
+with open(sys.argv[1]) as text:
+    configuration = {**yaml.safe_load(text), "scope": sys.argv[2], "name": "elsewhere-1"}
+os.environ["PATRONI_CONFIGURATION"] = yaml.safe_dump(configuration)
+dcs = get_dcs(Config(None, validator=None))
+if sys.argv[3] == "lives":
+    dcs.get_cluster()
+    dcs.touch_member({"conn_url": "postgres://192.0.2.1:5432/postgres", "state": "running", "role": "replica"})
+if sys.argv[3] == "lived":
+    dcs.delete_cluster()
+    dcs.initialize(create_new=True, sysid="4711")
+    dcs.set_config_value(json.dumps({"ttl": 99, "standby_cluster": {"host": "192.0.2.1", "port": 5432}}))
+    dcs.set_history_value('[[5, 25623960, "no recovery target specified"]]')
+"""
+
+
+def namesake(world: World, what: str) -> None:
+    """Another cluster that has the clone's name: it `lives` on nodes that nobody named, or `lived` once."""
+    [source] = world.members(SOURCE)
+    config = str(source.patroni_config)
+    world.as_dbsu(source, str(world.python_of_patroni), "-c", NAMESAKE, config, CLONE, what)
+
+
 def test_to_a_point_out_of_the_backups(world: World, scenario: Scenario) -> None:
-    """A DROP right after it is not in the clone; its passwords are its own."""
+    """A DROP right after it is not in the clone; its passwords are its own, and nothing is a former cluster's."""
+    namesake(world, "lives")
+    for options in (("--time", scenario.middle.time), ("--standby",)):
+        result = refused(world, *options)
+        assert "elsewhere-1 at 192.0.2.1" in result.stderr and f"pgdolly drop {CLONE}" in result.stderr, (
+            result
+        )
+    namesake(world, "lived")
     clone(world, SOURCE, "--time", scenario.middle.time)
+    config = world.rest(world.members(CLONE)[0], "config")
+    assert config["ttl"] != 99 and "standby_cluster" not in config, config
     timeline = world.assert_cluster_whole(CLONE, rows=scenario.middle.rows, archiving=True)
     assert timeline not in world.archived_timelines(SOURCE)
     assert len(world.labels(CLONE)) == 1

@@ -16,28 +16,33 @@ import pytest
 from pydantic import TypeAdapter
 
 from pgdolly.cli.plan_view import plan_lines
+from pgdolly.domain.backup import BackupSet
 from pgdolly.domain.cluster import Cluster
 from pgdolly.domain.draft import DraftPath
-from pgdolly.domain.errors import InvalidInput, Refused
+from pgdolly.domain.errors import InvalidInput, Refused, StalePlan
 from pgdolly.domain.lsn import LSN
-from pgdolly.drivers.patroni import StandbyCluster
+from pgdolly.drivers.configuration import MemberConfiguration
+from pgdolly.drivers.patroni import StandbyCluster, StoreView
 from pgdolly.drivers.pgbackrest import RestoreSource
 from pgdolly.drivers.upstream import Position, UpstreamServers
 from pgdolly.engine.plan import Plan, outline
 from pgdolly.operations.clone.blueprint import CloneBlueprint, NewMember, StandbyPlan
-from pgdolly.operations.clone.observe import upstream_of
+from pgdolly.operations.clone.decide import present_facts
+from pgdolly.operations.clone.describe import describe
+from pgdolly.operations.clone.observe import CloneFacts, upstream_of
 from pgdolly.operations.clone.plan import plan_clone
-from pgdolly.operations.clone.refusals import refuse_too_small
+from pgdolly.operations.clone.refusals import refuse_living, refuse_too_small
 from pgdolly.operations.clone.request import CloneRequest, checked
 from pgdolly.operations.promote.observe import PromotionFacts
 from pgdolly.operations.promote.plan import decide, plan_promotion
 from pgdolly.operations.request import parse_request
+from pgdolly.operations.running import refuse_stale
 from pgdolly.operations.site import ClusterFacts
 from pgdolly.steps.basebackup import TakeBaseBackup
 from pgdolly.steps.promotion import KeepSlot, PromoteStandby
 from pgdolly.steps.registry import STEPS
 from pgdolly.steps.stanza import EnableArchiving, MendStanza
-from reset_blueprints import MEGABYTE, SOURCE_SYSTEM, blueprint, cluster, member_facts, resolved
+from reset_blueprints import MEGABYTE, SOURCE_SYSTEM, blueprint, catalogue, cluster, member_facts, resolved
 
 GOLDEN = Path(__file__).parents[1] / "data" / "clone_plans"
 RESET = blueprint(cleanup=True, stanza_need="create", members=2)
@@ -259,3 +264,93 @@ def test_of_a_standby_cluster_no_member_takes_writes(
     assert upstream.session == session
     [command] = TakeBaseBackup(instance=RESET.leader.instance, upstream=upstream).commands()
     assert f'"session": "{session}"' in " ".join(command.argv)
+
+
+TEMPLATE = MemberConfiguration(member=cluster("pg-meta", 1).members[0], patroni={}, dynamic={}, pgbackrest="")
+NOTHING_STORED = StoreView(leader=None, members={}, empty=True)
+STALE = StoreView(leader=None, members={}, initialize="4711")
+
+
+def clone_facts(*, now: bool, backups: tuple[BackupSet, ...] | None = None) -> CloneFacts:
+    """What a clone of pg-meta sees: of now, or out of its backups alone."""
+    source = cluster("pg-meta", 1)
+    members = tuple(member_facts(each, system=SOURCE_SYSTEM) for each in source.members)
+    found = catalogue("pg-meta", system=SOURCE_SYSTEM)
+    at = Position(system_identifier=SOURCE_SYSTEM, timeline=1, lsn=LSN.parse("0/5000000"))
+    return CloneFacts(
+        request=request(),
+        source=ClusterFacts(cluster=source, members=members),
+        source_stanza="pg-meta",
+        new=NEW,
+        template=TEMPLATE,
+        template_cluster=ClusterFacts(cluster=source, members=members),
+        repository=None,
+        catalogue=found if backups is None else dataclasses.replace(found, backups=backups),
+        no_catalogue=None,
+        new_catalogue=None,
+        upstream=UPSTREAM if now else None,
+        position=at if now else None,
+    )
+
+
+@pytest.mark.parametrize("now", [True, False], ids=["of now", "of a point"])
+def test_a_clones_plan_stands_on_its_backup_set_and_on_an_empty_store(now: bool) -> None:
+    facts = clone_facts(now=now)
+    plan = dataclasses.replace(
+        PLANS["to-a-point"], facts=tuple(present_facts(facts, NOTHING_STORED, resolved()).items())
+    )
+    [used] = facts.catalogue.backups if facts.catalogue is not None else ()
+    newer = dataclasses.replace(used, label="20251227-100000F")
+    more = clone_facts(now=now, backups=(used, newer))
+    refuse_stale(plan, present_facts(more, NOTHING_STORED, resolved()))
+    for changed, store, said in (
+        (
+            clone_facts(now=now, backups=(newer,)),
+            NOTHING_STORED,
+            f"backup set {used.label} of pg-meta in repo1",
+        ),
+        (facts, STALE, "entries of pg-test in Patroni's store was none, is those of a former cluster"),
+        (dataclasses.replace(facts, catalogue=None), NOTHING_STORED, f"backup set {used.label}"),
+        (
+            dataclasses.replace(facts, catalogue=catalogue("pg-meta", system=1)),
+            NOTHING_STORED,
+            f"system identifier of stanza pg-meta was {SOURCE_SYSTEM}, is 1",
+        ),
+    ):
+        with pytest.raises(StalePlan) as raised:
+            refuse_stale(plan, present_facts(changed, store, resolved()))
+        assert said in raised.value.what or f"{said} was there, is gone" in raised.value.what
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        (
+            StoreView(leader="a-1", members={"a-1": "10.9.9.1", "a-2": None}),
+            "a-1 at 10.9.9.1, which leads it, a-2",
+        ),
+        (StoreView(leader="a-1", members={}), "a-1, which leads it"),
+    ],
+)
+def test_a_name_by_which_a_cluster_lives_elsewhere(store: StoreView, said: str) -> None:
+    """On nodes that the inventory does not know, perhaps: its leader's key would be deleted."""
+    with pytest.raises(Refused) as raised:
+        refuse_living(NEW, store)
+    assert said in raised.value.what and "pgdolly drop pg-test" in str(raised.value.next_command)
+    assert raised.value.untouched == "nothing was changed"
+    refuse_living(NEW, STALE)
+
+
+@pytest.mark.parametrize("name", BLUEPRINTS)
+def test_what_a_former_cluster_of_that_name_has_left_is_said_to_go(name: str) -> None:
+    facts = clone_facts(now=name != "to-a-point")
+    _, warnings = describe(BLUEPRINTS[name], facts, STALE)
+    assert any("a former cluster pg-test, of system 4711: they go" in each for each in warnings)
+    _, warnings = describe(BLUEPRINTS[name], facts, NOTHING_STORED)
+    assert not any("former cluster" in each for each in warnings)
+
+
+def test_a_new_clusters_store_is_begun_and_a_former_life_not_kept() -> None:
+    kinds = [step.kind for step in order(PLANS["to-a-point"])]
+    assert kinds.count("begin_store") == 1 and "reset_store" not in kinds
+    assert kinds.index("begin_store") < kinds.index("start_leader")

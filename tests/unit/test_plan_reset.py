@@ -56,6 +56,7 @@ JOURNALED = (
     "cleanup-upgrade",
 )  # each step's fields; together all kinds of a reset
 KINDS = (
+    "begin_store",
     "check_stanza",
     "configure_member",
     "delete_stanza",

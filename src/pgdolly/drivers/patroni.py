@@ -5,6 +5,7 @@ Source: Patroni, "Patroni REST API" (`GET /cluster`, `POST /restart`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -190,14 +191,17 @@ class StoreView:
     slots: tuple[str, ...] = ()
 
 
-async def read_store(shell: Shell, member: Member) -> StoreView:
+async def read_store(
+    shell: Shell, member: Member, configuration: Mapping[str, Any] | None = None
+) -> StoreView:
     """Look into the cluster's store through this member's Patroni library: it tells of a cluster that is stopped, too.
 
     A member that has not written for its time to live (`ttl`, 30 s by default) is not there any more.
+
+    :param configuration: the member's, which it does not have yet.
     """
-    answer = await run_node_program(
-        shell, _store_command(member, "look", f"look into Patroni's store from {member.name}")
-    )
+    doing = f"look into Patroni's store from {member.name}"
+    answer = await run_node_program(shell, _store_command(member, "look", doing, secrets=configuration))
     upstream = answer.get("standby_of")
     return StoreView(
         leader=answer["leader"],
@@ -230,6 +234,16 @@ def reset_store_command(member: Member) -> Command:
     )
 
 
+def begin_store_command(member: Member) -> Command:
+    """Begin the cluster's entries: a new cluster, with its member's own idea of its configuration."""
+    return _store_command(
+        member,
+        "begin",
+        f"write the configuration of {member.cluster} into Patroni's store, as bootstrap.dcs of "
+        f"{member.patroni_config} has it; what is left there of a former cluster of that name goes",
+    )
+
+
 def found_store_command(member: Member, standby_cluster: dict[str, Any], system_identifier: int) -> Command:
     """Begin the cluster's entries: a standby cluster of data that is on its members already."""
     return _store_command(
@@ -253,7 +267,12 @@ def remove_store_command(member: Member, scope: str, registered: tuple[str, ...]
 
 
 def _store_command(
-    member: Member, action: Literal["look", "fence", "reset", "found", "remove"], summary: str, **more: object
+    member: Member,
+    action: Literal["look", "fence", "reset", "begin", "found", "remove"],
+    summary: str,
+    *,
+    secrets: object = None,
+    **more: object,
 ) -> Command:
     arguments = {"patroni_config": member.patroni_config, "action": action, **more}
-    return node_program(member, "store", arguments, summary)
+    return node_program(member, "store", arguments, summary, secrets=secrets)

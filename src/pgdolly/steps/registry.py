@@ -16,7 +16,7 @@ from pgdolly.steps.recover import HoldReplica, PrepareRecovery, Recover
 from pgdolly.steps.restore import RestoreDataDirectory
 from pgdolly.steps.standby import FollowUpstream, FoundStandby, JoinStandby, StartStandby
 from pgdolly.steps.stanza import CheckStanza, EnableArchiving, MendStanza, TakeBackup
-from pgdolly.steps.store import FenceStore, ResetStore
+from pgdolly.steps.store import BeginStore, FenceStore, ResetStore
 from pgdolly.steps.verify import VerifyCluster
 
 STEPS = StepRegistry(
@@ -33,6 +33,7 @@ STEPS = StepRegistry(
     StopRecovered,
     HandOverLeader,
     ResetStore,
+    BeginStore,
     StartLeader,
     JoinReplica,
     VerifyCluster,

@@ -43,6 +43,33 @@ class FenceStore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BeginStore:
+    """Begin the entries of a cluster that is new; one that lives by the store's word is left alone."""
+
+    kind: ClassVar[str] = "begin_store"
+    effect: ClassVar[Effect] = Effect.CHANGE
+
+    instance: Instance
+
+    def title(self) -> str:
+        return f"begin {self.instance.member.cluster} in Patroni's store"
+
+    def commands(self) -> tuple[Command, ...]:
+        return (patroni.begin_store_command(self.instance.member),)
+
+    async def check(self, context: StepContext) -> StepCheck:
+        return StepCheck(StepState.PENDING)  # no Patroni of the cluster is up yet: again does no harm
+
+    async def apply(self, context: StepContext) -> dict[str, Any] | None:
+        await run_checked(
+            context.world.shell(self.instance.member),
+            self.commands()[0],
+            doing="begin the cluster in Patroni's store",
+        )
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResetStore:
     """Make the cluster's entries in Patroni's store those of a cluster whose life begins now."""
 

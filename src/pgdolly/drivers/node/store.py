@@ -1,13 +1,15 @@
 """Make a cluster's entries in its store (etcd, Consul, …) those of a cluster whose life begins now.
 
-Takes: patroni_config, action (look|fence|reset|found|remove); for found: standby_cluster and system_identifier; for
-remove: members, who may be registered, by name.
+Takes: patroni_config, action (look|fence|reset|begin|found|remove); for found: standby_cluster and system_identifier;
+for remove: members, who may be registered, by name. SECRETS, if there are any, are the configuration itself: that of a
+member that is not made yet.
 
 Goes through Patroni's own library and configuration on this node, so that any store works with the node's credentials.
 Where the cluster lives on, its dynamic configuration stays: wiping it would fall back to `bootstrap.dcs` and lose every
 `patronictl edit-config`. If the store has none, Patroni falls back to that anyway, as its copy beside the data is gone;
 a `standby_cluster` in there would make it stream on from its former source, so the rest of it is written into the
-store. Only `remove` takes all.
+store. Only `remove` takes all, and `begin` and `found` put the file's own in its place: what lies there then is of a
+former cluster of the same name.
 
 Patroni's library swallows the errors of a store: its methods log them and return False, and what they return when all
 is well differs between its versions. So the store is read again in the end, and the program fails if it holds
@@ -15,6 +17,7 @@ something else than what was written.
 """
 
 import json
+import os
 import sys
 import time
 import urllib.parse
@@ -36,11 +39,50 @@ def see(dcs, **claims):
         time.sleep(0.25)
 
 
-def main(arguments):
+def configuration(path):
     from patroni.config import Config
+
+    given = globals().get("SECRETS")
+    if given is None:
+        return Config(path, validator=None)
+    import yaml
+
+    # Where Patroni looks if it is given no file; set here, nobody sees it among the process's variables.
+    os.environ["PATRONI_CONFIGURATION"] = yaml.safe_dump(given)
+    return Config(None, validator=None)
+
+
+def clear(dcs, cluster):
+    """Remove what would make Patroni distrust a leader whose LSN and timeline are behind the former life's."""
+    dcs.set_history_value("[]")
+    dcs.write_status({"optime": 0})
+    dcs.write_failsafe({})
+    if cluster.sync and not cluster.sync.is_empty:
+        dcs.delete_sync_state()
+    if cluster.failover:
+        dcs.manual_failover("", "")
+    return {
+        "history": lambda now: not (now.history and now.history.lines),
+        "status": lambda now: now.status.last_lsn == 0,
+        "failsafe": lambda now: not getattr(now, "failsafe", None),
+        "sync": lambda now: not now.sync or now.sync.is_empty,
+        "failover": lambda now: not now.failover or not (now.failover.leader or now.failover.candidate),
+    }
+
+
+def begin(dcs, done, dynamic):
+    """Give a cluster that is new its configuration, whatever a former one of its name has left."""
+    living = sorted({*done["members"], *([done["leader"]] if done["leader"] else [])})
+    if living:
+        sys.exit(f"the store says that this cluster lives already: {', '.join(living)}")
+    dcs.set_config_value(json.dumps(dynamic, separators=(",", ":")))
+    return {"config": lambda now: now.config and now.config.data == dynamic}
+
+
+def main(arguments):
     from patroni.dcs import get_dcs
 
-    config = Config(arguments["patroni_config"], validator=None)
+    config = configuration(arguments["patroni_config"])
     dcs = get_dcs(config)
     cluster = dcs.get_cluster()
     data = dict(cluster.config.data) if cluster.config and cluster.config.data else None
@@ -67,39 +109,23 @@ def main(arguments):
         # Patroni exits with "system ID mismatch" on a member that comes up with data of another system than this.
         dcs.initialize(create_new=False, sysid=NOBODY)
         see(dcs, initialize=lambda now: now.initialize == NOBODY)
+    if arguments["action"] == "begin":
+        claims = begin(dcs, done, dict(bootstrap))
+        dcs.cancel_initialization()
+        see(dcs, initialize=lambda now: not now.initialize, **claims, **clear(dcs, cluster))
     if arguments["action"] == "found":
         # A cluster of data that is there already: Patroni would not take a replica for the beginning of one.
-        if cluster.leader and cluster.leader.name:
-            sys.exit(f"the store says that {cluster.leader.name} leads this cluster already")
-        if cluster.history and cluster.history.lines:
-            dcs.set_history_value("[]")
-        dcs.write_status({"optime": 0})
-        local = config.local_configuration
-        beginning = dict((local.get("bootstrap") or {}).get("dcs") or {})
-        beginning["standby_cluster"] = arguments["standby_cluster"]
-        dcs.set_config_value(json.dumps(beginning, separators=(",", ":")))
+        claims = begin(dcs, done, {**bootstrap, "standby_cluster": arguments["standby_cluster"]})
+        claims.update(clear(dcs, cluster))
         identifier = str(arguments["system_identifier"])
         dcs.initialize(create_new=cluster.initialize is None, sysid=identifier)
-        see(
-            dcs,
-            initialize=lambda now: now.initialize == identifier,
-            history=lambda now: not (now.history and now.history.lines),
-            status=lambda now: now.status.last_lsn == 0,
-            config=lambda now: now.config and now.config.data == beginning,
-        )
+        see(dcs, initialize=lambda now: now.initialize == identifier, **claims)
     if arguments["action"] == "reset":
-        # Order: first what lets a stale member in (a re-clone of one source has the same system identifier),
-        # then what would make Patroni distrust the new leader (its LSN and timeline are behind the old ones').
+        # What lets a stale member in goes first: a re-clone of one source has the same system identifier.
         dcs.cancel_initialization()
         if cluster.leader:
             dcs.delete_leader(cluster.leader)
-        dcs.set_history_value("[]")
-        dcs.write_status({"optime": 0})
-        dcs.write_failsafe({})
-        if cluster.sync and not cluster.sync.is_empty:
-            dcs.delete_sync_state()
-        if cluster.failover:
-            dcs.manual_failover("", "")
+        claims = clear(dcs, cluster)
         if data is None and "standby_cluster" in bootstrap:
             data = dict(bootstrap)
         if data and ({"pause", "standby_cluster"} & set(data)):
@@ -110,12 +136,8 @@ def main(arguments):
         see(
             dcs,
             initialize=lambda now: not now.initialize,
-            history=lambda now: not (now.history and now.history.lines),
-            status=lambda now: now.status.last_lsn == 0,
-            failsafe=lambda now: not getattr(now, "failsafe", None),
-            sync=lambda now: not now.sync or now.sync.is_empty,
-            failover=lambda now: not now.failover or not (now.failover.leader or now.failover.candidate),
             config=lambda now: data is None or (now.config and now.config.data == data),
+            **claims,
         )
     if arguments["action"] == "remove" and not cluster.is_empty():
         others = sorted(set(done["members"]) - set(arguments["members"]))

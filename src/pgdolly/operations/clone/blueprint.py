@@ -72,3 +72,10 @@ class CloneBlueprint:
     @property
     def members(self) -> tuple[NewMember, ...]:
         return (self.leader, *self.replicas)
+
+    @property
+    def resolved(self) -> ResolvedRecovery | None:
+        """What its members are filled from; None: base backups."""
+        if self.reset is not None:
+            return self.reset.resolved
+        return self.standby.resolved if self.standby is not None else None

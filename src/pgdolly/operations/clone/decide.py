@@ -11,7 +11,9 @@ from typing import Any
 from pgdolly.domain.cluster import Member
 from pgdolly.domain.errors import PgdollyError
 from pgdolly.domain.target import RecoveryTarget, TargetType
+from pgdolly.drivers import patroni
 from pgdolly.drivers.observation import MemberFacts, observe_member
+from pgdolly.drivers.patroni import StoreView
 from pgdolly.drivers.pgbackrest import RestoreSource, archive_get
 from pgdolly.drivers.postgres import Instance
 from pgdolly.drivers.repository import upstream_path
@@ -20,10 +22,15 @@ from pgdolly.operations.clone.blueprint import CloneBlueprint, NewMember, Standb
 from pgdolly.operations.clone.describe import describe
 from pgdolly.operations.clone.observe import CloneFacts
 from pgdolly.operations.clone.patroni_yml import archive_command_of
-from pgdolly.operations.clone.refusals import refuse_former_stanza, refuse_too_small, refuse_unfit
+from pgdolly.operations.clone.refusals import (
+    refuse_former_stanza,
+    refuse_living,
+    refuse_too_small,
+    refuse_unfit,
+)
 from pgdolly.operations.clone.request import CloneRequest
 from pgdolly.operations.request import NOTHING
-from pgdolly.operations.reset.decide import ASYNC_SAFE_SINCE
+from pgdolly.operations.reset.decide import ASYNC_SAFE_SINCE, backup_set_fact
 from pgdolly.operations.reset.decide import decide as decide_reset
 from pgdolly.operations.reset.observe import ResetFacts
 from pgdolly.operations.site import ClusterFacts, instance_of
@@ -36,10 +43,11 @@ from pgdolly.transport.together import together
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The blueprint, and the world with the drafts that its plan writes."""
+    """The blueprint, the world with the drafts that its plan writes, and what Patroni's store held."""
 
     blueprint: CloneBlueprint
     world: World
+    store: StoreView
 
 
 async def decide(facts: CloneFacts, world: World, *, resumed: str | None = None) -> Decided:
@@ -50,6 +58,7 @@ async def decide(facts: CloneFacts, world: World, *, resumed: str | None = None)
     resolved = None if request.to_a_point else _filled_from(facts)
     blanks = await _look_at_blanks(facts, world, resolved, resumed)
     first = blanks[facts.first.name]
+    store = await _look_into_store(facts, world, first)
     for blank in blanks.values():
         refuse_unfit(blank.facts, archive_command_of(blank.configuration), facts, resolved)
     if not request.to_a_point and resolved is None:
@@ -77,16 +86,31 @@ async def decide(facts: CloneFacts, world: World, *, resumed: str | None = None)
     else:
         refuse_former_stanza(facts)
         blueprint = dataclasses.replace(blueprint, standby=_standby(facts, resolved))
-    summary, warnings = describe(blueprint, facts)
+    summary, warnings = describe(blueprint, facts, store)
     return Decided(
         dataclasses.replace(
             blueprint,
             summary=summary,
             warnings=warnings,
-            facts=tuple(sorted(present_facts(facts, resolved).items())),
+            facts=tuple(sorted(present_facts(facts, store, blueprint.resolved).items())),
         ),
         world,
+        store,
     )
+
+
+async def _look_into_store(facts: CloneFacts, world: World, first: Blank) -> StoreView:
+    """What it holds by the new cluster's name, through the configuration that its first member is going to have.
+
+    :raises Refused: if a cluster of that name lives, on whichever nodes.
+    """
+    try:
+        store = await patroni.read_store(world.shell(first.member), first.member, first.configuration)
+    except PgdollyError as error:
+        error.untouched = NOTHING
+        raise
+    refuse_living(facts.new, store)
+    return store
 
 
 async def _refuse_too_small(facts: CloneFacts, world: World, blanks: Iterable[Blank]) -> None:
@@ -224,11 +248,21 @@ def _instance(facts: MemberFacts) -> Instance:
     return instance_of(facts)
 
 
-def present_facts(facts: CloneFacts, resolved: ResolvedRecovery | None) -> dict[str, str]:
-    """What the plan stands on: it is stale if one of these has changed when it is to be carried out."""
-    found = {}
+def present_facts(facts: CloneFacts, store: StoreView, resolved: ResolvedRecovery | None) -> dict[str, str]:
+    """What the plan stands on: it is stale if one of these has changed when it is to be carried out.
+
+    :param resolved: what the plan restores; None: base backups.
+    """
+    found = {f"entries of {facts.new.name} in Patroni's store": _left_by(store)}
     if facts.position is not None:
         found[f"system identifier of {facts.source.cluster.name}"] = str(facts.position.system_identifier)
-    if resolved is not None:
-        found[f"backup set of {facts.source_stanza}"] = resolved.backup_set
+    if resolved is not None and facts.catalogue is not None:
+        system = facts.catalogue.system(resolved.history_id, resolved.repo_key)
+        if system is not None:
+            found[f"system identifier of stanza {resolved.stanza}"] = str(system.system_identifier)
+        found |= backup_set_fact(facts.catalogue, resolved)
     return found
+
+
+def _left_by(store: StoreView) -> str:
+    return "none" if store.empty else f"those of a former cluster, of system {store.initialize or 'unknown'}"

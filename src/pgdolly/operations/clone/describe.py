@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from pgdolly.drivers.patroni import StoreView
 from pgdolly.operations.clone.blueprint import CloneBlueprint, StandbyPlan
 from pgdolly.operations.clone.observe import CloneFacts
 from pgdolly.operations.reset.describe import afterwards, way
 from pgdolly.recovery.resolved import ResolvedRecovery
 
 
-def describe(blueprint: CloneBlueprint, facts: CloneFacts) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def describe(
+    blueprint: CloneBlueprint, facts: CloneFacts, store: StoreView
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The summary and the warnings."""
     new, source = blueprint.new_cluster, blueprint.source_cluster
     warnings = []
     followed = facts.template_cluster.cluster.name
     if followed != source and facts.request.like is None:
         warnings.append(f"no node of {source} answers: the configuration follows that of {followed}")
+    if not store.empty:
+        warnings.append(
+            f"Patroni's store has entries of a former cluster {new}"
+            + (f", of system {store.initialize}" if store.initialize else "")
+            + ": they go, and its configuration there is replaced by the new one's"
+        )
     if blueprint.reset is not None:
         summary = [
             f"{new} is made out of {source}'s backups, as {source} was at {blueprint.reset.target}; {source} is "

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from pgdolly.domain.cluster import Member
+from pgdolly.domain.cluster import Cluster, Member
 from pgdolly.domain.draft import MARK
 from pgdolly.domain.errors import Refused
 from pgdolly.drivers import services
 from pgdolly.drivers.configuration import PathFacts
 from pgdolly.drivers.observation import MemberFacts
+from pgdolly.drivers.patroni import StoreView
 from pgdolly.operations.clone.observe import CloneFacts
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.reset.refusals import WAL_RESERVE, refuse_full, refuse_odd_path
@@ -129,6 +130,26 @@ def refuse_unfit(
         )
     if resolved is not None:
         refuse_full(member, resolved, keep=False)
+
+
+def refuse_living(new: Cluster, store: StoreView) -> None:
+    """:raises Refused: if a cluster of this name has a leader or members; they may live on nodes that nobody named."""
+    hosts = dict(store.members)
+    if store.leader is not None:
+        hosts.setdefault(store.leader, None)
+    if not hosts:
+        return
+    listed = ", ".join(
+        name + (f" at {host}" if host else "") + (", which leads it" if name == store.leader else "")
+        for name, host in sorted(hosts.items())
+    )
+    raise Refused(
+        f"a cluster {new.name} lives already, by the word of Patroni's store: {listed}",
+        where=new.name,
+        untouched=NOTHING,
+        next_command="give the new cluster another name; or, if that one is not needed any more, with its nodes in the "
+        f"inventory: pgdolly drop {new.name}. If its Patroni was stopped just now, wait half a minute",
+    )
 
 
 def refuse_former_stanza(facts: CloneFacts) -> None:

@@ -51,9 +51,8 @@ async def execute_prepared(prepared: PreparedClone, emit: Listener) -> RunRecord
     :raises StalePlan: if a fact has changed since the plan was shown.
     """
     facts, world = await observe(prepared.fleet, prepared.request)
-    resolved = prepared.blueprint.standby.resolved if prepared.blueprint.standby is not None else None
-    await decide(facts, world)  # the nodes are still as empty as they were
-    refuse_stale(prepared.plan, present_facts(facts, resolved))
+    again = await decide(facts, world)  # the nodes are still as empty as they were
+    refuse_stale(prepared.plan, present_facts(facts, again.store, prepared.blueprint.resolved))
     return await carry_out(
         prepared.plan,
         prepared.world,

@@ -234,9 +234,9 @@ def present_facts(facts: ResetFacts, resolved: ResolvedRecovery) -> dict[str, st
     return found | backup_set_fact(facts.catalogue, resolved)
 
 
-def backup_set_fact(catalogue: Catalogue | None, resolved: ResolvedRecovery) -> dict[str, str]:
+def backup_set_fact(catalogue: Catalogue, resolved: ResolvedRecovery) -> dict[str, str]:
     """Whether the one set that is restored is there: others may come and go."""
     used = (resolved.repo_key, resolved.backup_set)
-    if catalogue is None or used not in {(backup.repo_key, backup.label) for backup in catalogue.backups}:
+    if used not in {(backup.repo_key, backup.label) for backup in catalogue.backups}:
         return {}
     return {f"backup set {resolved.backup_set} of {resolved.stanza} in repo{resolved.repo_key}": "there"}

@@ -18,7 +18,7 @@ from pgdolly.steps.promote import PromoteLeader, SetRoles, StopRecovered
 from pgdolly.steps.recover import HoldReplica, Mode, PrepareRecovery, Recover
 from pgdolly.steps.restore import RestoreDataDirectory
 from pgdolly.steps.stanza import CheckStanza, MendStanza, TakeBackup
-from pgdolly.steps.store import FenceStore, ResetStore
+from pgdolly.steps.store import BeginStore, FenceStore, ResetStore
 from pgdolly.steps.verify import VerifyCluster
 
 
@@ -37,7 +37,7 @@ def reset_stages(blueprint: ResetBlueprint, *, fresh: bool = False) -> tuple[Sta
         stages += own_passwords_stages(blueprint.leader.instance, members)
     stages.append(_recover(blueprint, restore=True))
     if blueprint.action is TargetAction.PROMOTE:
-        stages += _finish(blueprint)
+        stages += _finish(blueprint, fresh=fresh)
     return tuple(stages)
 
 
@@ -64,7 +64,7 @@ def plan_finish(blueprint: ResetBlueprint) -> Plan:
     if blueprint.action is TargetAction.SHUTDOWN:
         # It was to be down; to be promoted it has to stand at the target again.
         stages.append(Stage("start the leader at the target", (_leader_again(blueprint),)))
-    return _plan(blueprint, (*stages, *_finish(blueprint)))
+    return _plan(blueprint, (*stages, *_finish(blueprint, fresh=False)))
 
 
 def plan_move_on(moved: ResetBlueprint) -> Plan:
@@ -208,7 +208,7 @@ def _leader_again(blueprint: ResetBlueprint) -> Lane:
     )
 
 
-def _finish(blueprint: ResetBlueprint) -> list[Stage]:
+def _finish(blueprint: ResetBlueprint, *, fresh: bool) -> list[Stage]:
     leader, endless = blueprint.leader, blueprint.target.type is TargetType.DEFAULT
     recovered = _recover_step(blueprint, leader, "end" if endless else "pause")
     promote = PromoteLeader(
@@ -237,7 +237,7 @@ def _finish(blueprint: ResetBlueprint) -> list[Stage]:
             placeholders=blueprint.placeholders,
             spool_directory=leader.spool_directory,
         ),
-        ResetStore(instance=leader.instance),
+        BeginStore(instance=leader.instance) if fresh else ResetStore(instance=leader.instance),
     ]
     if blueprint.cleanup and blueprint.stanza_need != "nothing":
         # Before PostgreSQL archives its first segment; offline, because it is not up yet.
