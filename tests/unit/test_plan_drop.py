@@ -5,6 +5,7 @@ After a change that is meant: `PGDOLLY_WRITE_GOLDEN=1 pytest tests/unit/test_pla
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import os
@@ -31,7 +32,7 @@ from pgdolly.drivers.removal import (
 )
 from pgdolly.engine.plan import Plan, outline
 from pgdolly.inventory.fleet import Fleet
-from pgdolly.operations.drop.observe import DropFacts, KeptSlot, Neighbour, holders
+from pgdolly.operations.drop.observe import DropFacts, KeptSlot, Neighbour, holders, look_at_neighbour
 from pgdolly.operations.drop.plan import plan_drop
 from pgdolly.operations.drop.refusals import refuse, refuse_unlockable, slot_name
 from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StartStanza, StopServer
@@ -499,6 +500,12 @@ def test_what_another_member_on_the_node_has_too_stays() -> None:
     assert any("pgbackrest.conf (also of pg-test-1)" in line for line in plan.summary)
     works = {lane.name: step.work for _, _, lane, step in plan.steps() if isinstance(step, RemoveData)}
     assert works == {"pg-meta2-1": False, "pg-meta2-2": True, "pg-meta2-3": True}
+
+
+def test_another_cluster_that_cannot_even_be_reached_is_no_obstacle() -> None:
+    odd = member("pg-test", 1, node=Node(name="pg-test-1", address="10.10.10.31", connection="docker"))
+    seen = asyncio.run(look_at_neighbour(Cluster(name="pg-test", members=(odd,))))
+    assert seen.store is None and seen.problem is not None and "ansible_connection 'docker'" in seen.problem
 
 
 # -- the commands

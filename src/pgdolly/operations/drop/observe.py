@@ -194,15 +194,19 @@ async def _neighbours(fleet: Fleet, cluster: Cluster) -> tuple[Neighbour, ...]:
 
     async def look(other: Cluster) -> Neighbour:
         async with turn:
-            return await _look_at_neighbour(other)
+            return await look_at_neighbour(other)
 
     others = (other for other in fleet.clusters.values() if other.name != cluster.name)
     return tuple(await together(*(look(other) for other in others)))
 
 
-async def _look_at_neighbour(other: Cluster) -> Neighbour:
+async def look_at_neighbour(other: Cluster) -> Neighbour:
     """Ask its members, one after the other, until one can tell of all of it."""
-    world, problem, blank = world_of([other]), None, False
+    try:
+        world = world_of([other])
+    except PgdollyError as error:  # its nodes are reached in a way that pgdolly does not know
+        return Neighbour(cluster=other, problem=str(error))
+    problem, blank = None, False
     for member in other.members:
         shell = world.shell(member)
         try:
