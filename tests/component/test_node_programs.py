@@ -280,6 +280,9 @@ def test_a_recovery_is_prepared_from_what_the_wal_needs(initialized: tuple[Path,
         conf.write(
             "max_connections = 321\nmax_worker_processes = 1\nssl = on\nhba_file = '/nowhere/pg_hba.conf'\n"
         )
+    with (data / "postgresql.auto.conf").open("a") as conf:
+        # What the source set after it had more, and would have had with its next restart.
+        conf.write("max_worker_processes = '2'\nmax_wal_senders = '12'\nmax_locks_per_transaction = '10'\n")
     (data / "recovery.signal").touch()
     (data / "patroni.dynamic.json").write_text('{"postgresql": {"parameters": {}}}')
     (data / "pg_wal" / "00000003.history").write_text("1\t0/1\treal\n")
@@ -293,31 +296,33 @@ def test_a_recovery_is_prepared_from_what_the_wal_needs(initialized: tuple[Path,
     assert settings["max_connections"] == 321
     assert settings["max_worker_processes"] == 8, "pg_control's value is the greater one"
     assert int(settings["shared_buffers"]) > 0
-    assert {path.name for path in private.iterdir()} == {"postgresql.conf", "pg_hba.conf", "pg_ident.conf"}
+    assert {path.name for path in private.iterdir()} == {
+        *("options", "postgresql.conf", "pg_hba.conf", "pg_ident.conf")
+    }
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
     assert (private / "pg_hba.conf").read_text() == "local all all trust\n"
     assert not (data / "patroni.dynamic.json").exists()
     assert (data / "recovery.signal").exists()
     assert (data / "pg_wal" / "00000002.history").read_text().startswith("# placeholder of pgdolly")
     assert (data / "pg_wal" / "00000003.history").read_text() == "1\t0/1\treal\n"
-    said = subprocess.run(
-        [
-            programs / "postgres",
-            "-D",
-            data,
-            "-c",
-            f"config_file={private}/postgresql.conf",
-            "-C",
-            "max_connections",
-        ],
-        user=user,
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    assert said.stdout == "321\n", "PostgreSQL reads the configuration that was written"
+    for name, value in {
+        "max_connections": 321,
+        "max_worker_processes": 8,
+        "max_wal_senders": 12,
+        "max_locks_per_transaction": 64,
+    }.items():
+        # As pg_ctl's shell reads the options.
+        script = f'"$1" -D "$2" $(cat {private}/options) -c config_file={private}/postgresql.conf -C {name}'
+        said = subprocess.run(
+            ["sh", "-c", script, "start", programs / "postgres", data],
+            user=user,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+        assert said.stdout == f"{value}\n", f"{name}: postgresql.auto.conf does not beat what the WAL needs"
     for _ in range(2):  # again does no harm
         program("prepare_recovery", user=user, wait_for_more=True, **arguments)
         assert not (data / "recovery.signal").exists()

@@ -3,7 +3,8 @@
     full ── early ── incr ── middle ── incr ── late ── a lot of WAL ── end
 
 Each point comes right after a commit, and right before a DROP in the same WAL segment, which is what its user
-wants to undo.
+wants to undo. The full backup holds system settings under which no recovery could be watched: they are the source's
+business, and none of a clone's private server.
 """
 
 from __future__ import annotations
@@ -18,6 +19,16 @@ from world import World
 POINTS = ("early", "middle", "late")
 BULK_ROWS, BULK_WORDS = 160, 5000  # 25 MB that do not compress to nothing: a restore takes a moment
 REPLAY_ROWS = 200  # 31 MB of WAL between the last point and the end
+# Never read by the source itself, which is told of them without a reload.
+SYSTEM_SETTINGS = {
+    "hot_standby": "off",
+    "max_connections": "30",  # less than the WAL needs
+    "max_worker_processes": "2",
+    "recovery_min_apply_delay": "1d",
+    "log_min_messages": "fatal",
+    "log_error_verbosity": "verbose",
+    "update_process_title": "off",
+}
 ELSEWHERE = timezone(timedelta(hours=8))
 
 
@@ -89,7 +100,12 @@ def build(world: World) -> Scenario:
     backups, at_backup, points = [], [], {}
     for name, kind in zip(POINTS, ("full", "incr", "incr"), strict=True):
         at_backup.append(world.rows(source))
+        if kind == "full":
+            for setting, value in SYSTEM_SETTINGS.items():
+                world.psql(source, f"ALTER SYSTEM SET {setting} = '{value}'")
         world.execute(source, "pg-backup", kind)
+        for setting in SYSTEM_SETTINGS:
+            world.psql(source, f"ALTER SYSTEM RESET {setting}")
         backups.append(world.labels(SOURCE)[-1])
         _say(world, f"before {name}", times=100)
         points[name] = _point(world, name)

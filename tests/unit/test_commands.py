@@ -254,7 +254,9 @@ def started(target: RecoveryTarget, timeline: str = "1", action: str = "pause") 
     """The settings of a recovery start, split as pg_ctl's shell splits them."""
     command = postgres.start_recovery_command(INSTANCE, target, timeline=timeline, action=action)
     [options] = [word for word in command.argv if word.startswith("--options=")]
-    words = shlex.split(options.removeprefix("--options="))
+    of_the_node, settings_ = options.removeprefix("--options=").split(")", 1)
+    assert of_the_node == "$(cat /pg/pgdolly/private/options"
+    words = shlex.split(settings_)
     assert words[::2] == ["-c"] * (len(words) // 2)
     return dict(word.split("=", 1) for word in words[1::2])
 
@@ -267,12 +269,16 @@ def test_the_recovery_is_started_where_nobody_sees_it() -> None:
             "--pgdata=/pg/data",
             "--log=/pg/pgdolly/private/recovery.log",
             "--no-wait",
-            "--options=-c config_file=/pg/pgdolly/private/postgresql.conf "
+            "--options=$(cat /pg/pgdolly/private/options) "
+            "-c config_file=/pg/pgdolly/private/postgresql.conf "
             "-c hba_file=/pg/pgdolly/private/pg_hba.conf -c ident_file=/pg/pgdolly/private/pg_ident.conf "
             "-c listen_addresses= -c unix_socket_directories=/pg/pgdolly/private -c port=5432 -c archive_mode=off "
-            "-c primary_conninfo= -c shared_preload_libraries= -c session_preload_libraries= "
+            "-c primary_conninfo= -c hot_standby=on -c recovery_min_apply_delay=0 -c recovery_end_command= "
+            "-c archive_cleanup_command= -c max_logical_replication_workers=0 -c wal_keep_size=1GB -c fsync=on "
+            "-c synchronous_standby_names= -c shared_preload_libraries= -c session_preload_libraries= "
             "-c local_preload_libraries= -c ssl=off -c logging_collector=off "
-            "-c log_destination=stderr -c lc_messages=C -c external_pid_file= "
+            "-c log_destination=stderr -c lc_messages=C -c log_min_messages=warning -c log_error_verbosity=default "
+            "-c update_process_title=on -c external_pid_file= "
             "-c track_commit_timestamp=on -c recovery_target_timeline=3 "
             "-c recovery_target_lsn=0/5000028 -c recovery_target_inclusive=off -c recovery_target_action=pause",
             "start",

@@ -108,6 +108,16 @@ def start_recovery_command(
         ("port", str(instance.port)),
         ("archive_mode", "off"),
         ("primary_conninfo", ""),
+        ("hot_standby", "on"),
+        ("recovery_min_apply_delay", "0"),  # a source that was filled from a delayed standby has one
+        ("recovery_end_command", ""),
+        ("archive_cleanup_command", ""),
+        ("max_logical_replication_workers", "0"),  # a subscription must not move the publisher's slot
+        # A fork near a segment's end: the leader's shutdown would remove the rest of that segment, on the timeline that
+        # the replicas are going to ask for.
+        ("wal_keep_size", "1GB"),
+        ("fsync", "on"),
+        ("synchronous_standby_names", ""),  # whoever sets a role's password here would wait for them
         ("shared_preload_libraries", ""),
         ("session_preload_libraries", ""),
         ("local_preload_libraries", ""),
@@ -115,6 +125,10 @@ def start_recovery_command(
         ("logging_collector", "off"),
         ("log_destination", "stderr"),
         ("lc_messages", "C"),
+        # How far the recovery is, is read from its log and from the title of its process.
+        ("log_min_messages", "warning"),
+        ("log_error_verbosity", "default"),
+        ("update_process_title", "on"),
         ("external_pid_file", ""),
         # With it off, the end of a recovery removes all timestamps there are. A source that has it off loses nothing:
         # its next start, with its own setting, does the same.
@@ -124,7 +138,9 @@ def start_recovery_command(
     ]
     if target.settings():
         settings.append(("recovery_target_action", action))
-    options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings)
+    # pg_ctl hands its options to a shell: what only the node can tell is read there, from prepare_recovery's file.
+    of_the_node = f"$(cat {shlex.quote(f'{private}/options')})"
+    options = " ".join([of_the_node, *(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings)])
     return Command(
         argv=(
             instance.program("pg_ctl"),

@@ -5,7 +5,8 @@ Takes: data_directory, bin_directory, private_directory, placeholders (timelines
 Prints the settings that were written.
 
 Why an own configuration file: the restored one names paths, a host-based authentication file and libraries of
-the source's node, and would let the clone archive, listen and run background workers of the source.
+the source's node, and would let the clone archive, listen and run background workers of the source. What must not be
+otherwise stands on the command line, where the restored postgresql.auto.conf does not beat it.
 """
 
 import json
@@ -56,20 +57,17 @@ def main(arguments):
     for name, key in FROM_CONTROL.items():
         here = configured(arguments["bin_directory"], data, name)
         settings[name] = max(int(control[key]), int(here) if here and here.isdigit() else 0)
+    # For the command line: postgresql.auto.conf, which may hold less, is read after any other file.
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    write(os.path.join(private, "options"), options + "\n")
     settings["shared_buffers"] = configured(arguments["bin_directory"], data, "shared_buffers") or "16384"
-    lines = [f"{name} = {value}" for name, value in settings.items()]
-    lines += [
-        "hot_standby = on",
+    lines = [
+        f"shared_buffers = {settings['shared_buffers']}",
         "hot_standby_feedback = off",
         "max_standby_archive_delay = 0",
-        # A fork near a segment's end: the leader's shutdown would remove the rest of that segment, on the timeline that
-        # the replicas are going to ask for.
-        "wal_keep_size = '1GB'",
         "max_wal_size = '4GB'",  # replay is not to be slowed by restartpoints
         "recovery_init_sync_method = syncfs",  # spares a walk over every file at the start
         "autovacuum = off",
-        "max_logical_replication_workers = 0",  # a subscription of the source must not move the publisher's slot
-        "fsync = on",
     ]
     write(os.path.join(private, "postgresql.conf"), "\n".join(lines) + "\n")
     # The private directory is closed to everybody but this user, so the socket in it needs no password, and
