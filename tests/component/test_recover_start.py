@@ -1,6 +1,7 @@
 """What a recovery makes of the states that its node shows: it waits, it is there, or it says what went wrong.
 
-A recovery that has been started and has not written its postmaster.pid yet is not one that has ended.
+A recovery that has been started and has not written its postmaster.pid yet is not one that has ended. One that says
+every 5 seconds what it waits for does not come further, and one that writes out what it replayed does not stand still.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import pytest
 
 from pgdolly.domain.cluster import Member, Node
 from pgdolly.domain.command import Command, Completed
-from pgdolly.domain.errors import CommandFailed
+from pgdolly.domain.errors import CommandFailed, DeadlinePassed
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.target import RecoveryTarget, TargetType
 from pgdolly.drivers.postgres import Instance
 from pgdolly.engine.step import Context, StepState
+from pgdolly.steps import recover as recover_module
 from pgdolly.steps.recover import Mode, Recover
 from pgdolly.steps.world import World
 
@@ -121,3 +123,49 @@ def test_a_leader_that_left_the_archive_early_goes_no_further() -> None:
     again = asyncio.run(step("end").check(context(ScriptedNode(PROMOTED, histories=histories))))
     assert again.state is StepState.CONFLICT
     assert again.next_command == raised.value.next_command
+
+
+STALL_SECONDS, POLL_SECONDS = 0.2, 0.01
+LOOKS = int(3 * STALL_SECONDS / POLL_SECONDS)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recover_module, "STALL_SECONDS", STALL_SECONDS)
+    monkeypatch.setattr(recover_module, "POLL_SECONDS", POLL_SECONDS)
+
+
+def at(segment: str | None, look: int, **more: Any) -> dict[str, Any]:
+    """A replay that has said something new since the last look at it."""
+    says = f"LOG:  waiting for WAL to become available at 0/3002000, for the {look}. time"
+    return {**ABSENT, "running": True, "segment": segment, "log_end": says, **more}
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("timelines", [("00000001",), ("00000002", "00000001")], ids=["one", "by turns"])
+def test_a_replay_that_only_says_what_it_waits_for_stands_still(timelines: tuple[str, ...]) -> None:
+    waits = [
+        at(f"{timelines[look % len(timelines)]}0000000000000003", look, minimum_recovery_lsn="0/3000028")
+        for look in range(10 * LOOKS)
+    ]
+    with pytest.raises(DeadlinePassed, match=r"has not moved .* it is at 0000000.0000000000000003"):
+        asyncio.run(step("wait").apply(context(ScriptedNode(ABSENT, *waits))))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_before_the_first_segment_what_it_says_shows_that_it_goes_on() -> None:
+    """A walk over all files, say, which ends when it ends."""
+    walks = [at(None, look) for look in range(LOOKS)]
+    assert recover(ABSENT, *walks, AT_TARGET) == {"stopped": AT_TARGET["stopped"], "lsn": "0/3000028"}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_one_that_has_ended_writes_for_long_and_shows_nothing_of_it() -> None:
+    ends = {**at("000000010000000000000003", 0), "ending": True}
+    node = ScriptedNode(
+        *[ABSENT, *[ends] * LOOKS, PROMOTED],
+        histories={"00000002.history": "1\t0/3000060\tno recovery target\n"},
+    )
+    assert asyncio.run(step("end").apply(context(node))) == {"stopped": None, "lsn": "0/3000100"}
+    stops = {**at("000000010000000000000003", 0), "stopped": AT_TARGET["stopped"]}
+    assert recover(ABSENT, *[stops] * LOOKS, AT_TARGET) is not None

@@ -68,6 +68,7 @@ class RecoveryState:
     stopped: str | None = None
     fatal: tuple[str, ...] = ()
     insufficient: str | None = None
+    ending: bool = False  # it has replayed all that it is going to
     log_end: str = ""
     control_state: str | None = None
     control_timeline: int | None = None
@@ -203,6 +204,7 @@ async def recovery_state(shell: Shell, instance: Instance) -> RecoveryState:
         stopped=found.get("stopped"),
         fatal=tuple(found["fatal"]),
         insufficient=next(iter(found["insufficient"]), None),
+        ending=found.get("ending", False),
         log_end=found["log_end"],
         control_state=found.get("control_state"),
         control_timeline=found.get("control_timeline"),
@@ -259,10 +261,11 @@ async def read_histories(shell: Shell, instance: Instance) -> dict[str, str]:
     )
 
 
-async def last_fork(shell: Shell, instance: Instance, timeline: int) -> Fork:
-    """Where a promoted server left the timeline before its own."""
+async def last_fork(shell: Shell, instance: Instance, timeline: int) -> Fork | None:
+    """Where a promoted server left the timeline before its own; None if nothing there tells of one."""
     histories = await read_histories(shell, instance)
-    return TimelineHistory.parse(timeline, histories[history_file_name(timeline)]).forks[-1]
+    forks = TimelineHistory.parse(timeline, histories.get(history_file_name(timeline), "")).forks
+    return forks[-1] if forks else None
 
 
 def hand_over_command(

@@ -19,7 +19,9 @@ from pgdolly.transport.shell import run_checked
 from pgdolly.transport.units import in_unit
 
 START_SECONDS = 15.0  # pg_ctl --no-wait returns before the server has written its postmaster.pid
-STALL_SECONDS = 600.0  # a replay that shows no new segment and no new line for so long is stuck
+STALL_SECONDS = 600.0  # a replay that comes no further for so long is stuck
+# Once it has replayed all, it writes it out in a checkpoint, which shows nothing of itself; so does a shutdown.
+CHECKPOINT_SECONDS = 4 * 3600.0
 
 # pause: the leader, readable at the target. shutdown: a replica, or a cluster that is to stay down.
 # end: the leader without a target, which leaves recovery by itself at the end of the archive.
@@ -101,7 +103,7 @@ class Recover:
         state = await postgres.recovery_state(context.world.shell(self.instance.member), self.instance)
         if self._reached(state):
             if (short := await self._ended_short(context, state)) is not None:
-                return StepCheck(StepState.CONFLICT, reason=short, next_command=self._afresh(context))
+                return StepCheck(StepState.CONFLICT, reason=short, next_command=self.afresh(context))
             return StepCheck(StepState.DONE, result=self._result(state))
         return StepCheck(StepState.RUNNING if state.running else StepState.PENDING)
 
@@ -114,7 +116,7 @@ class Recover:
             for command in self.commands():
                 await run_checked(shell, command, doing="start the recovery")
             starting_until = time.monotonic() + START_SECONDS
-        seen, since = "", time.monotonic()
+        advance = _Advance()
         while True:
             state = await postgres.recovery_state(shell, self.instance)
             if self._reached(state):
@@ -125,7 +127,7 @@ class Recover:
                         argv=self.commands()[-1].argv,
                         stderr_end=state.log_end,
                         untouched="the source and its repository; no member was handed to Patroni",
-                        next_command=self._afresh(context),
+                        next_command=self.afresh(context),
                     )
                 self._show(context, state)
                 return self._result(state)
@@ -134,12 +136,12 @@ class Recover:
             if state.insufficient or (not state.running and time.monotonic() >= starting_until):
                 raise self._failed(context, state)
             self._show(context, state)
-            now = f"{state.segment} {state.lsn} {state.log_end}"
-            if now != seen:
-                seen, since = now, time.monotonic()
-            elif time.monotonic() - since > STALL_SECONDS:
+            writes = state.ending or (self.mode == "shutdown" and state.stopped is not None)
+            patience = CHECKPOINT_SECONDS if writes else STALL_SECONDS
+            if advance.stands_still_seconds(state) > patience:
                 raise DeadlinePassed(
-                    f"the replay has not moved for {STALL_SECONDS:.0f} s; it is at {state.segment or state.lsn}",
+                    f"the replay has not moved for {patience:.0f} s; it is at {state.segment or state.lsn}"
+                    + (", and its last checkpoint is not done" if writes else ""),
                     where=self.instance.member.name,
                     next_command=f"pgdolly resume {context.run_id}",
                 )
@@ -183,14 +185,14 @@ class Recover:
             return None
         shell = context.world.shell(self.instance.member)
         fork = await postgres.last_fork(shell, self.instance, state.timeline)
-        if fork.at >= self.last_segment.start:
-            return None
+        if fork is None or fork.at >= self.last_segment.start:
+            return None  # one that began no timeline of its own is judged by PromoteLeader
         return (
             f"the recovery ended at {fork.at}, before it came to {self.last_segment}, the archive's last segment "
             "when the plan was made; the server has promoted itself there, too early"
         )
 
-    def _afresh(self, context: StepContext) -> str:
+    def afresh(self, context: StepContext) -> str:
         """What to type once the leader is on a timeline of its own: only a restore leads back from there."""
         return f"pgdolly resume {context.run_id} --abandon, and pgdolly reset again"
 
@@ -240,6 +242,35 @@ class Recover:
             untouched="the source and its repository; no member was handed to Patroni",
             next_command=resume,
         )
+
+
+class _Advance:
+    """For how long a replay has come no further than it was before.
+
+    What it logs is none of that: a standby that waits for a segment says so every 5 seconds, for ever (PostgreSQL
+    15 and later), and looks for it on one timeline after another. Before the first segment there is nothing else
+    to go by: what is done then, such as a walk over all files, is told in the log alone.
+    """
+
+    def __init__(self) -> None:
+        self._furthest: tuple[str, LSN, LSN] = ("", LSN(0), LSN(0))
+        self._log_end = ""
+        self._since = time.monotonic()
+
+    def stands_still_seconds(self, state: RecoveryState) -> float:
+        segment, lsn, minimum = self._furthest
+        position_name = (
+            state.segment[8:] if state.segment else ""
+        )  # without the timeline: it sorts as WAL does
+        furthest = (
+            max(segment, position_name),
+            max(lsn, state.lsn or LSN(0)),
+            max(minimum, state.minimum_recovery_lsn or LSN(0)),
+        )
+        begins = not furthest[0] and furthest[1] == LSN(0)
+        if furthest != self._furthest or (begins and state.log_end != self._log_end):
+            self._furthest, self._log_end, self._since = furthest, state.log_end, time.monotonic()
+        return time.monotonic() - self._since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

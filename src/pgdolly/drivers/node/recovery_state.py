@@ -37,6 +37,7 @@ def main(arguments):
         log = ""
     stops = re.findall(r"LOG:  (recovery stopping .*)", log)
     found["stopped"] = stops[-1] if stops else None
+    found["ending"] = re.search(r"LOG:  redo done at ", log) is not None
     found["fatal"] = [
         line
         for line in log.splitlines()
