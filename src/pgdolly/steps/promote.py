@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pgdolly.domain.command import Command
-from pgdolly.domain.errors import Refused
+from pgdolly.domain.errors import CommandFailed, Refused
 from pgdolly.domain.lsn import LSN
 from pgdolly.drivers import postgres
 from pgdolly.drivers.postgres import Instance, RecoveryState
 from pgdolly.engine.step import Effect, StepCheck, StepState
-from pgdolly.steps.recover import Recover
-from pgdolly.steps.world import StepContext, wait_for
+from pgdolly.steps.recover import CHECKPOINT_SECONDS, Recover
+from pgdolly.steps.world import POLL_SECONDS, StepContext, wait_for
 from pgdolly.transport.shell import run_checked
 
-PROMOTE_SECONDS = 300.0
+PROMOTE_SECONDS = CHECKPOINT_SECONDS  # its recovery ends with one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,10 @@ class PromoteLeader:
     async def check(self, context: StepContext) -> StepCheck:
         state = await self._state(context)
         if state.promoted:
-            return StepCheck(StepState.DONE, result=await self._result(context, state))
+            try:
+                return StepCheck(StepState.DONE, result=await self._result(context, state))
+            except CommandFailed as error:
+                return StepCheck(StepState.CONFLICT, reason=error.what, next_command=error.next_command)
         return StepCheck(StepState.PENDING)
 
     async def _state(self, context: StepContext) -> RecoveryState:
@@ -54,25 +57,32 @@ class PromoteLeader:
         shell, member = context.world.shell(self.instance.member), self.instance.member
         self._compare(context)
         state = await self.recover.stand_again(context)
-        if not state.promoted:
-            if not state.paused:
-                raise Refused(
-                    "the leader is not paused at the target any more",
-                    where=member.name,
-                    next_command=f"pgdolly show {context.run_id}",
-                )
-            await run_checked(shell, self.commands()[0], doing="promote the leader")
+        if not state.promoted and state.stopped is None:
+            await self.recover.apply(context)  # it was started again and is on its way to the target
 
         async def promoted() -> RecoveryState | None:
-            now = await self._state(context)
-            return now if now.promoted else None
+            """Look, and tell it to go on wherever it waits at the target: that it was told before is not known."""
+            nonlocal state
+            state = await self._state(context)
+            if not state.running:
+                raise CommandFailed(
+                    "the leader went down while it was promoted",
+                    where=member.name,
+                    stderr_end=state.log_end,
+                    next_command=f"pgdolly resume {context.run_id}",
+                )
+            if state.paused and state.stopped is not None:
+                await run_checked(shell, self.commands()[0], doing="promote the leader")
+            return state if state.promoted else None
 
         state = await wait_for(
             promoted,
             what=f"PostgreSQL to promote {member.name}",
             where=member.name,
             deadline_seconds=PROMOTE_SECONDS,
+            describe=lambda: _seen(state),
             next_command=f"pgdolly resume {context.run_id}",
+            poll_seconds=POLL_SECONDS,
         )
         return await self._result(context, state)
 
@@ -91,10 +101,29 @@ class PromoteLeader:
                 )
 
     async def _result(self, context: StepContext, state: RecoveryState) -> dict[str, Any]:
-        assert state.timeline is not None
-        shell = context.world.shell(self.instance.member)
-        fork = await postgres.last_fork(shell, self.instance, state.timeline)
-        return {"timeline": state.timeline, "left": fork.parent, "fork": str(fork.at), "lsn": str(state.lsn)}
+        """Where it left the timeline that was recovered along.
+
+        :raises CommandFailed: if it left recovery without beginning a timeline of its own.
+        """
+        member, timeline = self.instance.member, state.timeline
+        assert timeline is not None
+        fork = await postgres.last_fork(context.world.shell(member), self.instance, timeline)
+        if fork is None or (self.recover.timeline.isdigit() and timeline <= int(self.recover.timeline)):
+            raise CommandFailed(
+                f"the leader left recovery, and is on timeline {timeline}, which it did not begin itself: "
+                "it may have gone past the target",
+                where=member.name,
+                stderr_end=state.log_end,
+                untouched="the source and its repository; no member was handed to Patroni",
+                next_command=self.recover.afresh(context),
+            )
+        return {"timeline": timeline, "left": fork.parent, "fork": str(fork.at), "lsn": str(state.lsn)}
+
+
+def _seen(state: RecoveryState) -> str:
+    if not state.answers:
+        return "it lets nobody in; its log ends with " + repr(state.log_end.rpartition("\n")[2])
+    return f"in recovery, {'paused' if state.paused else 'not paused'}, at {state.lsn}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
