@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 
-from pgdolly.domain.cluster import Member, Node
-from pgdolly.domain.command import Command, Completed
+from fake_nodes import SOCKET, FakeNode, Refuses, instance
+from pgdolly.domain.command import Command
 from pgdolly.domain.errors import DeadlinePassed
-from pgdolly.drivers.postgres import Instance
 from pgdolly.engine.step import Context, StepState
 from pgdolly.steps import stanza
 from pgdolly.steps.stanza import EnableArchiving
@@ -22,7 +20,7 @@ from pgdolly.steps.world import World
 COMMAND = "pgbackrest --stanza=pg-test archive-push %p"
 
 
-class Restarting:
+class Restarting(FakeNode):
     """Does not answer for so many questions; then it archives, or it does once it is restarted."""
 
     node_name = "pg-test-1"
@@ -31,38 +29,21 @@ class Restarting:
         self.refusals: Iterator[int] = iter(range(refusals))
         self.archives, self.restarts = archives, 0
 
-    async def run(self, command: Command, *, timeout_seconds: float = 60.0) -> Completed:
-        def says(stdout: str, status: int = 0, stderr: str = "") -> Completed:
-            return Completed(command=command, status=status, stdout=stdout, stderr=stderr)
-
+    def answer(self, command: Command) -> str:
         if command.argv[0] == "sed":
-            return says("5432\n/run\n")
+            return SOCKET
         if "patronictl restart" in (command.summary or ""):
             self.restarts, self.archives = self.restarts + 1, True
-            return says(json.dumps({"status": 200, "body": "restarted"}))
+            return json.dumps({"status": 200, "body": "restarted"})
         if next(self.refusals, None) is not None:
-            return says("", 2, "FATAL:  the database system is shutting down")
+            raise Refuses("FATAL:  the database system is shutting down")
         if "pending_restart" in command.argv[-1]:
-            return says("on\tf\n" if self.archives else "off\tf\n")
-        return says("" if "ALTER" in command.argv[-1] else f"{COMMAND}\n")
-
-    async def reconnect(self, *, deadline_seconds: float) -> None:
-        raise AssertionError("its connection is never lost")
+            return "on\tf\n" if self.archives else "off\tf\n"
+        return "" if "ALTER" in command.argv[-1] else f"{COMMAND}\n"
 
 
 STEP = EnableArchiving(
-    instance=Instance(
-        member=Member(
-            name="pg-test-1",
-            cluster="pg-test",
-            sequence=1,
-            role="primary",
-            node=Node(name="n", address="n"),
-        ),
-        data_directory=PurePosixPath("/pg/data"),
-        bin_directory=PurePosixPath("/usr/bin"),
-        port=5432,
-    ),
+    instance=instance("pg-test-1"),
     stanza="pg-test",
     patroni_name="pg-test-1",
 )

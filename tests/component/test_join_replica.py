@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 
-from pgdolly.domain.cluster import Member, Node, ServiceManager
-from pgdolly.domain.command import Command, Completed
+from fake_nodes import SOCKET, FakeNode, instance
+from pgdolly.domain.cluster import ServiceManager
+from pgdolly.domain.command import Command
 from pgdolly.domain.lsn import LSN
-from pgdolly.drivers.postgres import Instance
 from pgdolly.engine.step import Context, StepState
-from pgdolly.steps import handover
-from pgdolly.steps.handover import JoinReplica
+from pgdolly.steps import join
+from pgdolly.steps.join import JoinReplica
 from pgdolly.steps.world import World
 
 STALL_SECONDS, POLL_SECONDS = 0.3, 0.02
@@ -82,37 +81,17 @@ class Cluster:
         return "{}"
 
 
-class Shell:
-    def __init__(self, name: str, answer: Callable[[Command], str]) -> None:
-        self.node_name, self.answer = name, answer
+class Answering(FakeNode):
+    def __init__(self, name: str, answers: Callable[[Command], str]) -> None:
+        self.node_name, self.answers = name, answers
 
-    async def run(self, command: Command, *, timeout_seconds: float = 60.0) -> Completed:
-        return Completed(command=command, status=0, stdout=self.answer(command), stderr="")
-
-    async def reconnect(self, *, deadline_seconds: float) -> None:
-        raise AssertionError("its connection is never lost")
-
-
-def instance(name: str) -> Instance:
-    member = Member(
-        name=name,
-        cluster="pg-test",
-        sequence=int(name[-1]),
-        role="replica",
-        node=Node(name=name, address=name),
-        service_manager=ServiceManager.SYSTEMD,
-    )
-    return Instance(
-        member=member,
-        data_directory=PurePosixPath("/pg/data"),
-        bin_directory=PurePosixPath("/usr/bin"),
-        port=5432,
-    )
+    def answer(self, command: Command) -> str:
+        return self.answers(command)
 
 
 STEP = JoinReplica(
-    instance=instance("pg-test-2"),
-    leader=instance("pg-test-1"),
+    instance=instance("pg-test-2", ServiceManager.SYSTEMD),
+    leader=instance("pg-test-1", ServiceManager.SYSTEMD),
     patroni_name="pg-test-2",
     archive=False,
     spool_directory=None,
@@ -124,12 +103,12 @@ STEP = JoinReplica(
 def context_of(cluster: Cluster, notes: list[str] | None = None) -> Context[World]:
     def on_leader(command: Command) -> str:
         if command.argv[0] == "sed":
-            return "5432\n/run\n"
+            return SOCKET
         return cluster.rows() if "pg_stat_replication" in command.argv[-1] else "{}"
 
     shells = {
-        "pg-test-1": Shell("pg-test-1", on_leader),
-        "pg-test-2": Shell("pg-test-2", cluster.on_replica),
+        "pg-test-1": Answering("pg-test-1", on_leader),
+        "pg-test-2": Answering("pg-test-2", cluster.on_replica),
     }
     return Context(world=World(shells), run_id="run", results=RESULTS, on_note=(notes or []).append)
 
@@ -140,8 +119,8 @@ def joined(cluster: Cluster) -> dict[str, Any] | None:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handover, "JOIN_SECONDS", STALL_SECONDS)
-    monkeypatch.setattr(handover, "POLL_SECONDS", POLL_SECONDS)
+    monkeypatch.setattr(join, "JOIN_SECONDS", STALL_SECONDS)
+    monkeypatch.setattr(join, "POLL_SECONDS", POLL_SECONDS)
 
 
 def copies(cluster: Cluster, look: int) -> None:
@@ -220,7 +199,7 @@ def test_a_copy_that_is_under_way_is_waited_for() -> None:
 
 def test_a_copy_that_patroni_began_by_itself_is_waited_for() -> None:
     def goes_on(cluster: Cluster, look: int) -> None:
-        cluster.patroni_state = handover.CREATING
+        cluster.patroni_state = join.CREATING
         if look == 2 + int(STALL_SECONDS / POLL_SECONDS):
             cluster.stream("0/9000000", "0/9000000")
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 
-from pgdolly.domain.cluster import Member, Node
-from pgdolly.domain.command import Command, Completed
+from fake_nodes import FakeNode, instance
+from pgdolly.domain.command import Command
 from pgdolly.domain.errors import CommandFailed, DeadlinePassed
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.target import RecoveryTarget, TargetType
-from pgdolly.drivers.postgres import Instance
 from pgdolly.engine.step import Context, StepState
 from pgdolly.steps import promote
 from pgdolly.steps.promote import PromoteLeader
@@ -41,7 +39,7 @@ class Killed(BaseException):
     """The controller's end, at any of its looks at the node."""
 
 
-class Server:
+class Server(FakeNode):
     """Stands where `life` says at each look, until a word to go on lets it end its recovery after so many looks."""
 
     node_name = "pg-test-1"
@@ -55,41 +53,23 @@ class Server:
         self.resumed = 0
         self.on_look: Callable[[dict[str, Any]], None] = lambda state: None
 
-    async def run(self, command: Command, *, timeout_seconds: float = 60.0) -> Completed:
-        words = " ".join(command.argv)
-        answer = ""
+    def answer(self, command: Command) -> str:
         if "look at the recovery" in (command.summary or ""):
             state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
             self.on_look(state)
-            answer = json.dumps(state)
-        elif "timeline histories" in (command.summary or ""):
-            answer = json.dumps(self.histories)
-        elif "pg_wal_replay_resume" in words:
-            assert self.states[0]["in_recovery"], "recovery is not in progress"
-            self.resumed += 1
-            self.states = [*[ENDING] * self.checkpoint_looks, PROMOTED]
-        else:
-            raise AssertionError(words)
-        return Completed(command=command, status=0, stdout=answer, stderr="")
-
-    async def reconnect(self, *, deadline_seconds: float) -> None:
-        raise AssertionError("its connection is never lost")
+            return json.dumps(state)
+        if "timeline histories" in (command.summary or ""):
+            return json.dumps(self.histories)
+        assert "pg_wal_replay_resume" in command.argv[-1], command
+        assert self.states[0]["in_recovery"], "recovery is not in progress"
+        self.resumed += 1
+        self.states = [*[ENDING] * self.checkpoint_looks, PROMOTED]
+        return ""
 
 
 STEP = PromoteLeader(
     recover=Recover(
-        instance=Instance(
-            member=Member(
-                name="pg-test-1",
-                cluster="pg-test",
-                sequence=1,
-                role="primary",
-                node=Node(name="n", address="n"),
-            ),
-            data_directory=PurePosixPath("/pg/data"),
-            bin_directory=PurePosixPath("/usr/bin"),
-            port=5432,
-        ),
+        instance=instance("pg-test-1"),
         target=RecoveryTarget(type=TargetType.LSN, lsn=LSN.parse("0/3000000")),
         timeline="1",
         mode="pause",

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 
-from pgdolly.domain.cluster import Member, Node
-from pgdolly.domain.command import Command, Completed
+from fake_nodes import SOCKET, FakeNode, Refuses, instance
+from pgdolly.domain.command import Command
 from pgdolly.domain.errors import DeadlinePassed
-from pgdolly.drivers.postgres import Instance
 from pgdolly.engine.step import Context
 from pgdolly.steps import promotion
 from pgdolly.steps.promotion import PromoteStandby
@@ -22,7 +20,7 @@ from pgdolly.steps.world import World
 LEADER = {"scope": "pg-test", "members": [{"name": "pg-test-1", "role": "leader", "state": "running"}]}
 
 
-class PromotedNode:
+class PromotedNode(FakeNode):
     """Patroni says leader at once; the server answers what is scripted, its last word for ever."""
 
     node_name = "pg-test-1"
@@ -32,37 +30,20 @@ class PromotedNode:
         self._last = ""
         self.asked: list[str] = []
 
-    async def run(self, command: Command, *, timeout_seconds: float = 60.0) -> Completed:
+    def answer(self, command: Command) -> str:
         if command.argv[0] == "sh":
-            output = json.dumps({"status": 200, "body": LEADER})
-        elif command.argv[0] == "sed":
-            output = "5432\n/run\n"
-        else:
-            self.asked.append(command.argv[-1].removeprefix("--command="))
-            self._last = next(self._recovering, self._last)
-            output = self._last
-        failed = output == "no answer"
-        return Completed(
-            command=command, status=2 if failed else 0, stdout="" if failed else f"{output}\n", stderr=""
-        )
-
-    async def reconnect(self, *, deadline_seconds: float) -> None:
-        raise AssertionError("its connection is never lost")
+            return json.dumps({"status": 200, "body": LEADER})
+        if command.argv[0] == "sed":
+            return SOCKET
+        self.asked.append(command.argv[-1].removeprefix("--command="))
+        self._last = next(self._recovering, self._last)
+        if self._last == "no answer":
+            raise Refuses
+        return f"{self._last}\n"
 
 
 def promote(node: PromotedNode) -> dict[str, Any] | None:
-    member = Member(
-        name="pg-test-1", cluster="pg-test", sequence=1, role="primary", node=Node(name="n", address="n")
-    )
-    step = PromoteStandby(
-        instance=Instance(
-            member=member,
-            data_directory=PurePosixPath("/pg/data"),
-            bin_directory=PurePosixPath("/usr/bin"),
-            port=5432,
-        ),
-        patroni_name="pg-test-1",
-    )
+    step = PromoteStandby(instance=instance("pg-test-1"), patroni_name="pg-test-1")
     return asyncio.run(step.apply(Context(world=World({"pg-test-1": node}), run_id="run")))
 
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 
-from pgdolly.domain.cluster import Member, Node
-from pgdolly.domain.command import Command, Completed
+from fake_nodes import FakeNode, instance
+from pgdolly.domain.command import Command
 from pgdolly.domain.errors import CommandFailed, DeadlinePassed
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.target import RecoveryTarget, TargetType
-from pgdolly.drivers.postgres import Instance
 from pgdolly.engine.step import Context, StepState
 from pgdolly.steps import recover as recover_module
 from pgdolly.steps.recover import Mode, Recover
@@ -45,7 +43,7 @@ PROMOTED = {
 NO_START = {**ABSENT, "fatal": ["FATAL:  lock file exists"], "log_end": "FATAL:  lock file exists"}
 
 
-class ScriptedNode:
+class ScriptedNode(FakeNode):
     """Answers each look at the recovery with the next state; every other command succeeds."""
 
     node_name = "pg-test-2"
@@ -54,29 +52,15 @@ class ScriptedNode:
         self.histories = histories or {}
         self._states: Iterator[dict[str, Any]] = iter(states)
 
-    async def run(self, command: Command, *, timeout_seconds: float = 60.0) -> Completed:
-        answer = ""
+    def answer(self, command: Command) -> str:
         if "look at the recovery" in (command.summary or ""):
-            answer = json.dumps(next(self._states))
-        elif "timeline histories" in (command.summary or ""):
-            answer = json.dumps(self.histories)
-        return Completed(command=command, status=0, stdout=answer, stderr="")
-
-    async def reconnect(self, *, deadline_seconds: float) -> None:
-        raise AssertionError("its connection is never lost")
+            return json.dumps(next(self._states))
+        return json.dumps(self.histories) if "timeline histories" in (command.summary or "") else ""
 
 
 def step(mode: Mode = "shutdown") -> Recover:
-    member = Member(
-        name="pg-test-2", cluster="pg-test", sequence=2, role="replica", node=Node(name="n", address="n")
-    )
     return Recover(
-        instance=Instance(
-            member=member,
-            data_directory=PurePosixPath("/pg/data"),
-            bin_directory=PurePosixPath("/usr/bin"),
-            port=5432,
-        ),
+        instance=instance("pg-test-2"),
         target=RecoveryTarget(type=TargetType.LSN, lsn=LSN.parse("0/3000000"))
         if mode in ("pause", "shutdown")
         else RecoveryTarget(),

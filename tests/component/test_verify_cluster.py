@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 
-from pgdolly.domain.cluster import Member, Node
-from pgdolly.domain.command import Command, Completed
+from fake_nodes import SOCKET, FakeNode, instance
+from pgdolly.domain.command import Command
 from pgdolly.domain.errors import CommandFailed, DeadlinePassed
 from pgdolly.domain.lsn import LSN
-from pgdolly.drivers.postgres import Instance
 from pgdolly.engine.step import Context
 from pgdolly.steps import verify
 from pgdolly.steps.verify import VerifyCluster
@@ -32,7 +30,7 @@ class Writes:
 
 
 @dataclasses.dataclass
-class Server:
+class Server(FakeNode):
     """A member's node. `behind`: so many bytes are not replayed yet; None stands for a walreceiver that is down."""
 
     node_name: str
@@ -43,32 +41,13 @@ class Server:
     archive_mode: str = "on"
     stands_at: int | None = None
 
-    async def run(self, command: Command, *, timeout_seconds: float = 60.0) -> Completed:
+    def answer(self, command: Command) -> str:
         if command.argv[0] == "sed":
-            return Completed(command=command, status=0, stdout="5432\n/run\n", stderr="")
+            return SOCKET
         replayed = self.stands_at or self.writes.lsn - self.behind
         lsn = replayed if self.in_recovery else self.writes.look()
         row = ["t" if self.in_recovery else "f", str(LSN(lsn)), str(self.timeline or ""), self.archive_mode]
-        return Completed(command=command, status=0, stdout="\t".join(row) + "\n", stderr="")
-
-    async def reconnect(self, *, deadline_seconds: float) -> None:
-        raise AssertionError("its connection is never lost")
-
-
-def instance(name: str) -> Instance:
-    member = Member(
-        name=name,
-        cluster="pg-test",
-        sequence=int(name[-1]),
-        role="replica",
-        node=Node(name=name, address=name),
-    )
-    return Instance(
-        member=member,
-        data_directory=PurePosixPath("/pg/data"),
-        bin_directory=PurePosixPath("/usr/bin"),
-        port=5432,
-    )
+        return "\t".join(row) + "\n"
 
 
 def verified(leader: Server, *replicas: Server) -> dict[str, Any] | None:

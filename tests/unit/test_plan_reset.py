@@ -21,7 +21,8 @@ from pgdolly.domain.target import RecoveryTarget, TargetAction, TargetType
 from pgdolly.engine.plan import Plan, outline
 from pgdolly.operations.reset.blueprint import ResetBlueprint
 from pgdolly.operations.reset.plan import moved_on, plan_finish, plan_move_on, plan_reset
-from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
+from pgdolly.steps.handover import HandOverLeader, StartLeader
+from pgdolly.steps.join import JoinReplica
 from pgdolly.steps.member import KeepDataDirectory, StopMember
 from pgdolly.steps.promote import PromoteLeader, StopRecovered
 from pgdolly.steps.recover import HoldReplica, PrepareRecovery, Recover

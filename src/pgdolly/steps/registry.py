@@ -6,7 +6,8 @@ from pgdolly.engine.plan import StepRegistry
 from pgdolly.steps.basebackup import TakeBaseBackup
 from pgdolly.steps.configure import ConfigureMember
 from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StartStanza, StopServer
-from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
+from pgdolly.steps.handover import HandOverLeader, StartLeader
+from pgdolly.steps.join import JoinReplica
 from pgdolly.steps.member import KeepDataDirectory, StopMember
 from pgdolly.steps.passwords import MakePasswords, ReloadPatroni, SetOwnRoles, UseOwnPasswords
 from pgdolly.steps.place import PlaceRepository

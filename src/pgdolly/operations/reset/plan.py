@@ -10,7 +10,8 @@ from pgdolly.engine.plan import Lane, Plan, Stage
 from pgdolly.engine.step import Step
 from pgdolly.operations.reset.blueprint import MemberBlueprint, ResetBlueprint
 from pgdolly.recovery.select import ResolvedRecovery
-from pgdolly.steps.handover import HandOverLeader, JoinReplica, StartLeader
+from pgdolly.steps.handover import HandOverLeader, StartLeader
+from pgdolly.steps.join import JoinReplica
 from pgdolly.steps.member import KeepDataDirectory, StopMember
 from pgdolly.steps.passwords import MakePasswords, UseOwnPasswords
 from pgdolly.steps.place import PlaceRepository
