@@ -78,7 +78,10 @@ def test_a_job_runs_and_leaves_its_status_and_its_output(job: Path, tmp_path: Pa
         f"echo begun; echo odd >&2; until [ -e {go} ]; do sleep 0.02; done; echo ended; exit 7",
     )
     wait_until(lambda: look(job).stderr_end == "odd\n", "its output")
-    assert look(job) == JobView(state=JobState.RUNNING, status=None, stdout_end="begun\n", stderr_end="odd\n")
+    view = look(job)
+    assert (view.state, view.status, view.stdout_end, view.stderr_end) == (
+        *(JobState.RUNNING, None, "begun\n", "odd\n"),
+    )
     go.touch()
     assert finished(job) == JobView(
         state=JobState.FINISHED, status=7, stdout_end="begun\nended\n", stderr_end="odd\n"

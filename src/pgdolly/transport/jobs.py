@@ -52,7 +52,9 @@ elif [ -e pid ]; then
     # Z: it has ended, and its parent (in a container perhaps no real init) has not taken note of it yet.
     found=$(cut -d ' ' -f 3,22 "/proc/$pid/stat" 2>/dev/null)
     if [ "$boot" = "$booted" ] && [ "${found#? }" = "$started" ] && [ "${found%% *}" != Z ]; then
-        echo running
+        # It leads a session. What its processes read and write is all that shows of one that checks files in silence.
+        for each in $(ps -o pid= -s "$pid"); do cat "/proc/$each/io"; done 2>/dev/null |
+            awk '/^[rw]char:/ { moved += $2 } END { printf(NR ? "running %.0f\n" : "running\n", moved) }'
     elif [ -e status ]; then
         read -r status <status
         echo "finished $status"
@@ -78,12 +80,17 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
-    """A look at a job. `status` is its exit status once it has finished; the ends are of its output."""
+    """A look at a job. `status` is its exit status once it has finished; the ends are of its output.
+
+    :param moved: bytes that its processes have read and written while it runs, from files, pipes and sockets; None if
+        the node does not tell.
+    """
 
     state: JobState
     status: int | None
     stdout_end: str
     stderr_end: str
+    moved: int | None = None
 
 
 def launch_command(member: Member, directory: PurePosixPath, command: Command) -> Command:
@@ -119,7 +126,12 @@ async def look_at_job(
     )
     output = await run_checked(shell, command, doing=f"look at the job in {directory}")
     head, stdout, stderr = [*output.split("\0"), "", ""][:3]  # a job that is absent has no output
-    state, _, status = head.strip().partition(" ")
+    word, _, number = head.strip().partition(" ")
+    state, value = JobState(word), int(number) if number else None
     return JobView(
-        state=JobState(state), status=int(status) if status else None, stdout_end=stdout, stderr_end=stderr
+        state=state,
+        status=value if state is JobState.FINISHED else None,
+        stdout_end=stdout,
+        stderr_end=stderr,
+        moved=value if state is JobState.RUNNING else None,
     )
