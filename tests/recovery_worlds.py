@@ -82,7 +82,8 @@ class World:
     def fail_over(self) -> None:
         """Crash in the middle of a segment, which is never archived whole; a replica goes on from there."""
         self._commit(0x10000, 2)
-        self._branch((*self.histories[self.timeline], Fork(self.timeline, LSN(self.number * SIZE + 0x18000))))
+        fork = Fork(self.timeline, LSN(self._begin + 0x18000))
+        self._branch((*self.histories[self.timeline], fork))
 
     def recover(self, commit: Commit) -> None:
         """Recover in place, to right after a transaction of any timeline; shutting down archives the segment."""
@@ -137,8 +138,13 @@ class World:
             stanza="pg-meta", systems=(system,), backups=tuple(self.backups), archives=(archive,)
         )
 
+    @property
+    def _begin(self) -> int:
+        """Where the timeline's own part of the segment begins: at the fork, if that is in it."""
+        return self.histories[self.timeline][-1].at.position if self.begun else self.number * SIZE
+
     def _commit(self, offset: int, seconds: int) -> None:
-        self.commits.append(Commit(self.timeline, self.number * SIZE + offset, self.clock + seconds))
+        self.commits.append(Commit(self.timeline, self._begin + offset, self.clock + seconds))
 
     def _archive(self, seconds: int) -> None:
         self.clock += seconds
