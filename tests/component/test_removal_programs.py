@@ -392,9 +392,61 @@ def test_only_files_of_pgdolly_clone_are_told_from_others(tmp_path: Path) -> Non
     }
 
 
+def with_pgpass(
+    directory: Path, *, first: str = MARK, line: str = "10.10.10.10:5432:*:replicator:a\\:b"
+) -> Path:
+    """A directory with a patroni.yml that names the pgpass beside it."""
+    directory.mkdir()
+    path = directory / "pgpass"
+    path.write_text(f"{line}\n")
+    settings = {"pgpass": str(path), "authentication": {"replication": {"username": "replicator"}}}
+    (directory / "patroni.yml").write_text(f"{first}\n{json.dumps({'postgresql': settings})}\n")
+    return path
+
+
+def test_the_password_file_of_a_clones_patroni_goes_with_its_configuration(tmp_path: Path) -> None:
+    path = with_pgpass(tmp_path / "clone")
+    config = path.with_name("patroni.yml")
+    assert look(tmp_path / "data", patroni_config=config)["pgpass"] == str(path)
+    arguments = {"mark": MARK, "unlink": [config], "leave": [], "patroni_config": config, "pgpass": path}
+    for _ in range(2):
+        status, _, stderr = run("remove_made", arguments)
+        assert status == 0, stderr
+        assert everything_below(tmp_path) == {"clone"}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"first": "# mine"},
+        {"line": "db.example:5432:app:me:secret"},
+        {"line": "10.10.10.10:5432:*:me:secret"},
+    ],
+)
+def test_no_password_file_that_a_clones_patroni_has_not_written(
+    tmp_path: Path, changed: dict[str, str]
+) -> None:
+    path = with_pgpass(tmp_path / "clone", **changed)
+    assert look(tmp_path / "data", patroni_config=path.with_name("patroni.yml"))["pgpass"] is None
+
+
+def test_no_password_file_that_another_patroni_writes_too(tmp_path: Path) -> None:
+    path = with_pgpass(tmp_path / "clone")
+    other = tmp_path / "other.yml"
+    shutil.copy(path.with_name("patroni.yml"), other)
+    program = tmp_path / "patroni"
+    program.write_text("#!/bin/sh\nread line\n")
+    program.chmod(0o755)
+    patroni = subprocess.Popen([program, other], stdin=subprocess.PIPE)
+    try:
+        assert look(tmp_path / "data", patroni_config=path.with_name("patroni.yml"))["pgpass"] is None
+    finally:
+        patroni.communicate(timeout=60)
+
+
 def test_made_files_go_and_may_be_gone_already(tmp_path: Path) -> None:
     mine, roots = made(tmp_path / "patroni.yml"), made(tmp_path / "patroni.service")
-    arguments = {"mark": MARK, "unlink": [mine, tmp_path / "absent"], "leave": [roots]}
+    arguments = {"mark": MARK, "unlink": [mine, tmp_path / "absent"], "leave": [roots], "pgpass": None}
     assert run("remove_made", arguments)[0] == 0
     assert everything_below(tmp_path) == {"patroni.service"}
     assert run("remove_made", arguments)[0] == 0
@@ -403,7 +455,7 @@ def test_made_files_go_and_may_be_gone_already(tmp_path: Path) -> None:
 def test_one_file_that_is_not_pgdollys_keeps_them_all(tmp_path: Path) -> None:
     mine, other = made(tmp_path / "patroni.yml"), made(tmp_path / "pgbackrest.conf", "# Mine now")
     for unlink, leave in (([mine, other], []), ([mine], [other])):
-        arguments = {"mark": MARK, "unlink": unlink, "leave": leave}
+        arguments = {"mark": MARK, "unlink": unlink, "leave": leave, "pgpass": None}
         status, _, stderr = run("remove_made", arguments)
         assert status == 1 and str(other) in stderr and "nothing was removed" in stderr
         assert mine.exists() and other.exists()

@@ -557,6 +557,7 @@ _MORE: dict[str, Any] = {
     "fillers": [],
     "files": [],
     "work": [],
+    "pgpass": None,
     "lockable": True,
     "beside": [],
 }

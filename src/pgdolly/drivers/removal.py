@@ -62,6 +62,7 @@ class Remains:
     :param stanza: whose `pg1-path` in pgBackRest's configuration is the data directory.
     :param stopped: pgBackRest's stop file of the stanza is there: by somebody's hand, or a killed drop has left it.
     :param fillers: restores into the directory that still go on.
+    :param pgpass: where its Patroni keeps its replication password, if a clone's configuration names the file.
     :param work: what lies in pgdolly's work directory, but for the lock.
     :param lockable: a lock can be put there.
     :param beside: paths that begin as the data directory does: old data that was kept.
@@ -94,6 +95,7 @@ class Remains:
     stopped: bool = False
     spool_path: PurePosixPath | None = None
     files: tuple[ConfigurationFile, ...] = ()
+    pgpass: PurePosixPath | None = None
     work: tuple[str, ...] = ()
     beside: tuple[PurePosixPath, ...] = ()
     lockable: bool = True
@@ -198,6 +200,7 @@ def parse_remains(member: Member, found: dict[str, Any], more: dict[str, Any]) -
             )
             for file in more["files"]
         ),
+        pgpass=PurePosixPath(more["pgpass"]) if more["pgpass"] else None,
         work=tuple(more["work"]),
         beside=tuple(map(PurePosixPath, more["beside"])),
         lockable=bool(more["lockable"]),
@@ -241,15 +244,27 @@ def remove_data_command(
 
 
 def remove_made_commands(
-    member: Member, files: tuple[PurePosixPath, ...], by_root: tuple[PurePosixPath, ...]
+    member: Member,
+    files: tuple[PurePosixPath, ...],
+    by_root: tuple[PurePosixPath, ...],
+    pgpass: PurePosixPath | None = None,
 ) -> tuple[Command, ...]:
-    """Remove files that `pgdolly clone` wrote, after one more look at their first lines; units are forgotten then."""
+    """Remove files that `pgdolly clone` wrote, after one more look at their first lines; units are forgotten then.
+
+    :param pgpass: that of the member's Patroni, which goes with the configuration that names it.
+    """
     unlink, leave = [_plain(path) for path in files], [_plain(path) for path in by_root]
-    listed = " ".join(unlink)
+    listed = " ".join([*([_plain(pgpass)] if pgpass is not None else []), *unlink])
     look = node_program(
         member,
         "remove_made",
-        {"mark": MARK, "unlink": unlink, "leave": leave},
+        {
+            "mark": MARK,
+            "unlink": unlink,
+            "leave": leave,
+            "patroni_config": member.patroni_config,
+            "pgpass": pgpass,
+        },
         (f"rm {listed}" if listed else "look")
         + f'  # if the first line is "{MARK} …"'
         + (f", of {' '.join(leave)}, too" if leave and listed else ""),

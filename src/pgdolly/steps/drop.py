@@ -204,12 +204,13 @@ class RemoveMade:
     member: Member
     files: tuple[PurePosixPath, ...]
     by_root: tuple[PurePosixPath, ...] = ()
+    pgpass: PurePosixPath | None = None
 
     def title(self) -> str:
         return "remove what pgdolly clone wrote"
 
     def commands(self) -> tuple[Command, ...]:
-        return removal.remove_made_commands(self.member, self.files, self.by_root)
+        return removal.remove_made_commands(self.member, self.files, self.by_root, self.pgpass)
 
     async def check(self, context: StepContext) -> StepCheck:
         return StepCheck(StepState.PENDING)

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 
+from pgpass import pgpass
 from removal_guard import contents, fillers, objection, patronis, processes
 
 SENDERS = """select coalesce(json_agg(json_build_array(application_name, usename, host(client_addr), state)), '[]')
@@ -124,6 +125,7 @@ def main(arguments):
                 "files": [
                     described(path, arguments["mark"]) for path in arguments["files"] if os.path.lexists(path)
                 ],
+                "pgpass": pgpass(arguments["patroni_config"], arguments["mark"]),
                 "lockable": lockable(work),
                 "work": sorted(set(os.listdir(work)) - {"run.lock"}) if os.path.isdir(work) else [],
                 "beside": sorted(glob.glob(f"{glob.escape(data)}.*")),

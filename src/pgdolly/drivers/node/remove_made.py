@@ -1,12 +1,15 @@
 """Remove files that `pgdolly clone` wrote, and no others: the first line of each is looked at once more.
 
 Takes: mark (what that line begins with), unlink (files that this account can remove), leave (files that root removes
-next, and that are only looked at here).
+next, and that are only looked at here), pgpass (that of the Patroni whose configuration is patroni_config; None: it
+stays).
 """
 
 import json
 import os
 import sys
+
+from pgpass import pgpass
 
 
 def main(arguments):
@@ -17,6 +20,10 @@ def main(arguments):
         with open(path, errors="replace") as lines:
             if not lines.readline().startswith(arguments["mark"]):
                 sys.exit(f"{path} does not begin with {arguments['mark']!r} any more; nothing was removed")
+    # First, because the configuration names it.
+    named = arguments["pgpass"] and pgpass(arguments["patroni_config"], arguments["mark"])
+    if named and named == arguments["pgpass"]:
+        os.unlink(named)
     removed = [path for path in arguments["unlink"] if path in there]
     for path in removed:
         os.unlink(path)

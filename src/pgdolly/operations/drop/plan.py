@@ -133,6 +133,7 @@ def _remove_made(member: Remains, paths: set[PurePosixPath]) -> RemoveMade:
         member=member.member,
         files=tuple(file.path for file in files if not file.by_root),
         by_root=tuple(file.path for file in files if file.by_root),
+        pgpass=member.pgpass if member.member.patroni_config in paths else None,
     )
 
 
