@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pgdolly.domain.command import Command
-from pgdolly.domain.errors import DeadlinePassed
+from pgdolly.domain.errors import CommandFailed, DeadlinePassed
 from pgdolly.domain.lsn import LSN
 from pgdolly.drivers import patroni, postgres, services
 from pgdolly.drivers.patroni import MemberView
@@ -23,7 +24,12 @@ JOIN_SECONDS = 180.0
 STALL_SECONDS = 300.0  # a standby that replays nothing for so long is stuck
 
 RECEIVED = """SELECT pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn(),
- coalesce((SELECT status FROM pg_stat_wal_receiver), ''), pg_is_in_recovery()"""
+ coalesce((SELECT status FROM pg_stat_wal_receiver), ''),
+ EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'startup' AND wait_event = 'RecoveryApplyDelay')"""
+# Of the end of the server's log, as bytes: it may begin within a character. NULL if the server does not collect it.
+LOG_END = """SELECT encode(pg_read_binary_file(log, greatest(0, size - 16384), 16384), 'escape')
+ FROM pg_current_logfile() AS log, LATERAL pg_stat_file(log) WHERE log IS NOT NULL"""
+COMPLAINT = re.compile(r"\b(FATAL|PANIC|ERROR)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +108,29 @@ class StartStandby:
         return None
 
 
+async def look_at_replay(
+    context: StepContext, instance: Instance
+) -> tuple[LSN | None, LSN | None, str, bool]:
+    """Replayed to, received to, its walreceiver's status ("" for none), whether it stands at its delay."""
+    shell = context.world.shell(instance.member)
+    command = await postgres.public_sql_command(shell, instance, RECEIVED)
+    rows = await postgres.query(shell, command, doing=f"ask {instance.member.name} how far it is")
+    replayed, received, status, holds = rows[0]
+    return (
+        LSN.parse(replayed) if replayed else None,
+        LSN.parse(received) if received else None,
+        status,
+        holds == "t",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUpstream:
     """Wait until a member streams, and has replayed what the upstream had when this step began.
 
     :param upstream: asked for its position, as a replica asks. :param delayed: it replays late on purpose: it is
-        enough that it has received everything.
+        enough that it has received everything, or that it holds back a commit which it has read in the archive. It
+        streams only once it has replayed what is there.
     """
 
     kind: ClassVar[str] = "follow_upstream"
@@ -118,7 +141,9 @@ class FollowUpstream:
     delayed: bool = False
 
     def title(self) -> str:
-        return f"wait until it has {'received' if self.delayed else 'replayed'} what {self.upstream} has now"
+        if self.delayed:
+            return f"wait until it has received what {self.upstream} has now, or holds back what it has of it"
+        return f"wait until it has replayed what {self.upstream} has now"
 
     def commands(self) -> tuple[Command, ...]:
         return (Command(argv=("psql",), summary="ask it for pg_last_wal_replay_lsn() and its walreceiver"),)
@@ -132,9 +157,10 @@ class FollowUpstream:
             context.world.shell(member), member, self.upstream, bin_directory=self.instance.bin_directory
         )
         goal, first = position.lsn, None
-        seen, since = "", time.monotonic()
+        moved: tuple[LSN | None, LSN | None] | None = None
+        since = time.monotonic()
         while True:
-            replayed, received, status = await self._look(context)
+            replayed, received, status, holds = await look_at_replay(context, self.instance)
             at = received if self.delayed else replayed
             if at is not None:
                 if first is None:
@@ -143,32 +169,42 @@ class FollowUpstream:
                     return {"lsn": str(goal)}
                 done, total = at.position - first.position, goal.position - first.position
                 context.progress(max(0, done), max(total, done, 0), "bytes", f"WAL, at {at} of {goal}")
-            now = f"{status or 'not streaming'}, received to {received}, replayed to {replayed}"
-            if now != seen:
-                seen, since = now, time.monotonic()
+            if self.delayed and holds and not status:
+                return {"lsn": str(replayed)}
+            # A walreceiver that is refused starts again every few seconds: that is no movement.
+            if moved != (replayed, received):
+                moved, since = (replayed, received), time.monotonic()
             elif time.monotonic() - since > STALL_SECONDS:
+                seen = f"{status or 'not streaming'}, received to {received}, replayed to {replayed}"
                 raise DeadlinePassed(
-                    f"it has not moved for {STALL_SECONDS:.0f} s, and {self.upstream} was at {goal}; last seen: {seen}",
+                    f"it has not moved for {STALL_SECONDS:.0f} s, and {self.upstream} was at {goal}; last seen: "
+                    f"{seen}; {await self._complaint(context)}",
                     where=member.name,
                     next_command=f"look at its log, then pgdolly resume {context.run_id}",
                 )
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _look(self, context: StepContext) -> tuple[LSN | None, LSN | None, str]:
-        shell = context.world.shell(self.instance.member)
-        command = await postgres.public_sql_command(shell, self.instance, RECEIVED)
-        rows = await postgres.query(shell, command, doing=f"ask {self.instance.member.name} how far it is")
-        replayed, received, status, _ = rows[0]
-        return (
-            LSN.parse(replayed) if replayed else None,
-            LSN.parse(received) if received else None,
-            status,
-        )
+    async def _complaint(self, context: StepContext) -> str:
+        """The last error in the server's log, which says why it stands; without one its last line."""
+        shell, member = context.world.shell(self.instance.member), self.instance.member
+        try:
+            command = await postgres.public_sql_command(shell, self.instance, LOG_END)
+            rows = await postgres.query(shell, command, doing=f"read the log of {member.name}")
+        except CommandFailed as error:
+            return f"its log could not be read: {error.what}"
+        lines = [line for line in (" ".join(row).strip() for row in rows) if line]
+        if not lines:
+            return "its server collects no log: look where its service's output goes"
+        return "its log: " + [*lines[-1:], *filter(COMPLAINT.search, lines)][-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinStandby:
-    """Wait until a replica streams from the standby leader and has replayed as far as that."""
+    """Wait until a replica streams from the standby leader and has replayed as far as that.
+
+    :param delayed: the cluster replays late on purpose: it is enough that the replica, too, holds back a commit which
+        it has read in the archive.
+    """
 
     kind: ClassVar[str] = "join_standby"
     effect: ClassVar[Effect] = Effect.READ
@@ -176,9 +212,11 @@ class JoinStandby:
     instance: Instance
     leader: Instance
     patroni_name: str
+    delayed: bool = False
 
     def title(self) -> str:
-        return f"wait until it streams from {self.leader.member.name}"
+        also = ", or holds back what it has" if self.delayed else ""
+        return f"wait until it streams from {self.leader.member.name}{also}"
 
     def commands(self) -> tuple[Command, ...]:
         return (
@@ -202,7 +240,9 @@ class JoinStandby:
             rows = await postgres.query(shell, command, doing="ask the standby leader for its replicas")
             if rows:
                 seen = rows[0][0]
-            return True if rows and rows[0] == ["streaming", "t"] else None
+            if rows and rows[0] == ["streaming", "t"]:
+                return True
+            return True if self.delayed and await self._holds_back(context) else None
 
         await wait_for(
             streams,
@@ -213,3 +253,7 @@ class JoinStandby:
             next_command=f"patronictl list {self.instance.member.cluster}; pgdolly resume {context.run_id}",
         )
         return None
+
+    async def _holds_back(self, context: StepContext) -> bool:
+        *_, status, holds = await look_at_replay(context, self.instance)
+        return holds and not status

@@ -58,7 +58,7 @@ def _configure(blueprint: CloneBlueprint) -> Stage:
 
 
 def _standby(blueprint: CloneBlueprint, standby: StandbyPlan) -> list[Stage]:
-    leader = blueprint.leader
+    leader, delayed = blueprint.leader, "recovery_min_apply_delay" in standby.configuration
     stages = []
     if standby.slot is not None and standby.source is not None:
         keep = KeepSlot(instance=standby.source, slot=standby.slot, kept=True)
@@ -69,11 +69,7 @@ def _standby(blueprint: CloneBlueprint, standby: StandbyPlan) -> list[Stage]:
             tuple(_lane(member, *_fill(member, standby)) for member in blueprint.members),
         )
     )
-    follow = FollowUpstream(
-        instance=leader.instance,
-        upstream=standby.upstream,
-        delayed="recovery_min_apply_delay" in standby.configuration,
-    )
+    follow = FollowUpstream(instance=leader.instance, upstream=standby.upstream, delayed=delayed)
     stages.append(
         Stage(
             "begin the standby cluster",
@@ -114,7 +110,10 @@ def _standby(blueprint: CloneBlueprint, standby: StandbyPlan) -> list[Stage]:
                     _lane(
                         replica,
                         JoinStandby(
-                            instance=replica.instance, leader=leader.instance, patroni_name=replica.name
+                            instance=replica.instance,
+                            leader=leader.instance,
+                            patroni_name=replica.name,
+                            delayed=delayed,
                         ),
                     )
                     for replica in blueprint.replicas
