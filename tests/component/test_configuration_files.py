@@ -65,6 +65,7 @@ def own(config: Path, work: Path) -> dict[str, Any]:
         file=work / "passwords.json",
         patroni_config=config,
         mark=MARK,
+        aside=work / "patroni.yml",
         upstream="/etc/pgbackrest/pgbackrest-upstream.conf",
         secrets=OWN,
     )
@@ -105,6 +106,58 @@ def test_a_file_that_was_half_filled_when_somebody_was_killed_is_made_whole(plac
     (work / "patroni.yml").write_text(whole)
     assert own(config, work)["changed"] is True
     assert_own(config, work)
+
+
+def leave(config: Path, work: Path, *settings: str) -> dict[str, Any]:
+    return program(
+        "recovery_conf",
+        user=DBSU,
+        patroni_config=config,
+        mark=MARK,
+        aside=work / "patroni.yml",
+        upstream="/etc/pgbackrest/pgbackrest-upstream.conf",
+        settings=settings,
+    )
+
+
+def recovery_conf(config: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(config.read_text())["postgresql"].get("recovery_conf", {})
+    return found
+
+
+@pytest.fixture
+def delayed(place: tuple[Path, Path]) -> tuple[Path, Path]:
+    config, work = place
+    found = yaml.safe_load(config.read_text())
+    found["postgresql"]["recovery_conf"]["recovery_min_apply_delay"] = "1h"
+    with config.open("w") as text:  # in place: it is the dbsu's, and stays so
+        text.write(f"{MARK}\n{yaml.safe_dump(found)}")
+    return config, work
+
+
+def test_a_delay_and_the_sources_archive_are_left_one_by_one(delayed: tuple[Path, Path]) -> None:
+    config, work = delayed
+    for _ in range(2):
+        assert leave(config, work, "recovery_min_apply_delay") == {"made": True}
+        assert set(recovery_conf(config)) == {"restore_command"}
+    leave(config, work, "restore_command")
+    assert "recovery_conf" not in yaml.safe_load(config.read_text())["postgresql"]
+    assert list(work.iterdir()) == []
+
+
+def test_own_passwords_end_a_delay(delayed: tuple[Path, Path]) -> None:
+    """A reset makes a cluster of its own out of a standby cluster, too."""
+    own(*delayed)
+    assert_own(*delayed)
+
+
+def test_a_configuration_that_no_clone_made_keeps_its_delay(delayed: tuple[Path, Path]) -> None:
+    config, work = delayed
+    with config.open("r+") as text:
+        text.write("#" * len(MARK))
+    before = config.read_text()
+    assert leave(config, work, "recovery_min_apply_delay", "restore_command") == {"made": False}
+    assert config.read_text() == before
 
 
 def test_root_installs_what_the_dbsu_cannot_write(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ def empty_again(world: World, no_run_left: None) -> Iterator[None]:
             world.pgdolly("resume", run["run_id"], "--abandon")
     world.pgdolly("drop", CLONE, "--with-backups", "--yes")
     for member in world.members(CLONE):
-        left = [path for path in (member.data_directory, member.pgbackrest_config) if path.exists()]
+        named = (member.data_directory, member.pgbackrest_config, member.data_directory.with_name("pgpass"))
+        left = [path for path in named if path.exists()]
         assert not left, f"left on {member.name}"
     assert not list(world.repository.glob(f"*/{CLONE}/*"))
 
@@ -209,22 +210,30 @@ def fail_over(world: World, cluster: str) -> None:
 
 
 def test_a_delay_and_a_slot_end_with_the_promotion(world: World, source_of_three: str) -> None:
-    source = source_of_three
-    with application(world, source) as writer:
-        writer.has_written(5)
-        clone(world, source, "--standby", "--slot", "--delay", "1h", "--via", "stream")
+    """Commits are archived all the time: it stands at its delay with what it finds there, and cannot stream yet."""
+    source, inventory = source_of_three, edited(world, CLONE, {"pg_delay": "1h"})
+    with application(world, source, pause_seconds=1, archived=True) as writer:
+        writer.has_written(2)
+        clone(world, source, "--standby", "--slot", "--via", "backup", f"--inventory={inventory}")
+        assert delays(world) == ["1h"] * 3
         leader = world.leader(source)
-        slots = "SELECT slot_name, active FROM pg_replication_slots WHERE slot_name LIKE 'pgdolly%'"
-        assert world.psql(leader, slots) == [("pgdolly_pg_meta2", True)]
+        slots = "SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE 'pgdolly%'"
+        assert world.psql(leader, slots) == [("pgdolly_pg_meta2",)]
         writer.has_written(5)
         last = writer.acknowledged[-1]
         writer.end()
-        standby = standby_leader(world)
-        assert world.psql(standby, f"SELECT 1 FROM heartbeats WHERE number = {last}") == []
-        assert "1h" in json.dumps(status_of(world, CLONE)["standby"])
+        [[end]] = world.psql(leader, "SELECT pg_current_wal_lsn()")
+        for member in world.members(CLONE):
+            assert world.psql(member, f"SELECT pg_last_wal_replay_lsn() < '{end}'") == [(True,)], member.name
+        assert status_of(world, CLONE)["standby"]["delay_seconds"] == 3600
         world.pgdolly("promote", CLONE, "--yes")
+        assert delays(world) == ["0"] * 3
         assert world.psql(world.leader(CLONE), f"SELECT 1 FROM heartbeats WHERE number = {last}") == [(1,)]
         wait_until(lambda: not world.psql(leader, slots), 60, "the source to drop the slot")
+
+
+def delays(world: World) -> list[str]:
+    return [world.psql(member, "SHOW recovery_min_apply_delay")[0][0] for member in world.members(CLONE)]
 
 
 def test_pg_upstream_means_a_standby_cluster(world: World, scenario: Scenario) -> None:

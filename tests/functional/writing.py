@@ -15,8 +15,9 @@ from world import World
 class Application:
     """Inserts a row at a time into `heartbeats`, and remembers those whose commit was acknowledged."""
 
-    def __init__(self, world: World, cluster: str, pause_seconds: float) -> None:
+    def __init__(self, world: World, cluster: str, pause_seconds: float, *, archived: bool) -> None:
         self.world, self.cluster, self.pause_seconds = world, cluster, pause_seconds
+        self.archived = archived
         self.acknowledged: list[int] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._write, name=f"writes to {cluster}", daemon=True)
@@ -38,6 +39,8 @@ class Application:
                     "INSERT INTO heartbeats DEFAULT VALUES RETURNING number"
                 ).fetchall()
                 self.acknowledged.append(int(number))
+                if self.archived:
+                    connection.execute("SELECT pg_switch_wal()")
                 self._stop.wait(self.pause_seconds)
 
     def begin(self) -> None:
@@ -60,16 +63,18 @@ class Application:
 
 
 @contextlib.contextmanager
-def application(world: World, cluster: str, *, pause_seconds: float = 0.02) -> Iterator[Application]:
+def application(
+    world: World, cluster: str, *, pause_seconds: float = 0.02, archived: bool = False
+) -> Iterator[Application]:
     """One that writes while the block runs, or until it is ended there.
 
-    :param pause_seconds: between two rows.
+    :param pause_seconds: between two rows. :param archived: each row is in the archive at once.
     """
     world.psql(
         world.leader(cluster),
         "CREATE TABLE heartbeats (number serial PRIMARY KEY, at timestamptz DEFAULT now())",
     )
-    writer = Application(world, cluster, pause_seconds)
+    writer = Application(world, cluster, pause_seconds, archived=archived)
     writer.begin()
     try:
         yield writer

@@ -86,6 +86,7 @@ def look(lock: dict[str, Any] | None, resumed: str | None, *stop_files: str) -> 
             new=NEW,
             restore_command=None,
             repository=None,
+            delay=None,
             resumed=resumed,
         )
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import PurePosixPath
 from typing import Any
@@ -142,6 +143,27 @@ def test_a_standby_clusters_restore_command_stands_in_the_file_alone() -> None:
         "restore_command": "pgbackrest --stanza=pg-meta2 archive-get %f %p"
     }
     assert "recovery_conf" not in derived()["postgresql"]
+
+
+def test_a_delay_stands_in_every_members_file() -> None:
+    """Patroni takes that of standby_cluster for the standby leader alone."""
+    assert derived(delay="1h")["postgresql"]["recovery_conf"] == {"recovery_min_apply_delay": "1h"}
+    both = derived(delay="1h", restore_command="fetch %f %p")["postgresql"]["recovery_conf"]
+    assert both == {"restore_command": "fetch %f %p", "recovery_min_apply_delay": "1h"}
+
+
+def test_how_the_template_follows_its_own_upstream_is_not_inherited() -> None:
+    following = copy.deepcopy(PATRONI)
+    following["postgresql"]["recovery_conf"] = {
+        "restore_command": "pgbackrest --config=/etc/pgbackrest/pgbackrest-upstream.conf archive-get %f %p",
+        "recovery_min_apply_delay": "1h",
+        "archive_cleanup_command": "/pg/bin/clean %r",
+    }
+    template = dataclasses.replace(TEMPLATE, patroni=following)
+    made = derive_patroni(template, NAMING, members=(NEW, SECOND), neighbours=(OLD,))
+    assert made["bootstrap"]["dcs"]["postgresql"]["recovery_conf"] == {
+        "archive_cleanup_command": "/pg/bin/clean %r"
+    }
 
 
 def test_members_are_let_in_where_the_templates_were() -> None:

@@ -39,8 +39,9 @@ from pgdolly.operations.request import parse_request
 from pgdolly.operations.running import refuse_stale
 from pgdolly.operations.site import ClusterFacts
 from pgdolly.steps.basebackup import TakeBaseBackup
-from pgdolly.steps.promotion import KeepSlot, PromoteStandby
+from pgdolly.steps.promotion import EndDelay, KeepSlot, LeaveArchive, PromoteStandby
 from pgdolly.steps.registry import STEPS
+from pgdolly.steps.standby import FollowUpstream
 from pgdolly.steps.stanza import EnableArchiving, MendStanza
 from reset_blueprints import MEGABYTE, SOURCE_SYSTEM, blueprint, catalogue, cluster, member_facts, resolved
 
@@ -158,6 +159,26 @@ def test_a_slot_is_there_before_the_copy_and_gone_after_the_promotion() -> None:
     kinds = [type(step) for step in steps]
     assert steps.index(keeping[0]) < kinds.index(TakeBaseBackup)
     assert kinds.index(PromoteStandby) < steps.index(keeping[1])
+
+
+def test_no_replica_reads_in_the_sources_archive_when_its_leader_is_promoted() -> None:
+    steps = order(PLANS["cut-off"])
+    kinds = [type(step) for step in steps]
+    assert kinds.index(FollowUpstream) < kinds.index(LeaveArchive) < kinds.index(PromoteStandby)
+    left = {step.instance.member.name for step in steps if isinstance(step, LeaveArchive)}
+    assert left == {"pg-test-2"}
+
+
+@pytest.mark.parametrize("now", [True, False])
+def test_every_members_delay_ends_before_the_promotion(now: bool) -> None:
+    """An hour after it, a replica would not have the passwords that the leader's roles get."""
+    facts = promotion_facts("pgdolly_pg_test")
+    facts = dataclasses.replace(facts, follows=dataclasses.replace(facts.follows, delay="1h"))
+    steps = order(plan_promotion(facts, decide(facts, now=now, backup=True)))
+    ends = [(step.instance.member.name, step.leads) for step in steps if isinstance(step, EndDelay)]
+    assert ends == [("pg-test-1", True), ("pg-test-2", False)]
+    kinds = [type(step) for step in steps]
+    assert kinds.index(EndDelay) < kinds.index(PromoteStandby)
 
 
 def promotion_facts(slot: str, *, known: bool = True) -> PromotionFacts:

@@ -72,6 +72,7 @@ KINDS = (
     "join_standby",
     "keep_data_directory",
     "keep_slot",
+    "leave_archive",
     "make_passwords",
     "mend_stanza",
     "place_repository",

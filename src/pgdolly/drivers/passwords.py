@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from pgdolly.domain.cluster import Member
 from pgdolly.domain.command import Command
 from pgdolly.domain.draft import MARK
+from pgdolly.drivers import patroni
 from pgdolly.drivers.node_program import node_program
 from pgdolly.drivers.repository import upstream_path
 
@@ -45,5 +46,6 @@ def _arguments(member: Member, action: str) -> dict[str, str]:
         "file": str(kept_in(member)),
         "patroni_config": str(member.patroni_config),
         "mark": MARK,
+        "aside": str(patroni.aside(member)),
         "upstream": str(upstream_path(member)),
     }

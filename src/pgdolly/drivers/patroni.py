@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pgdolly.domain.cluster import Member
 from pgdolly.domain.command import Command
+from pgdolly.domain.draft import MARK
 from pgdolly.domain.errors import CommandFailed
 from pgdolly.drivers.node_program import node_program, run_node_program
+from pgdolly.drivers.repository import upstream_path
 from pgdolly.transport.shell import Shell
+
+RecoverySetting = Literal["restore_command", "recovery_min_apply_delay"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +173,41 @@ def reload_command(member: Member) -> Command:
     """Let this member's Patroni read its file again."""
     return rest_command(
         member, "POST", "/reload", f"patronictl reload {member.cluster} {member.name} --force"
+    )
+
+
+async def reload(shell: Shell, member: Member, command: Command, *, next_command: str) -> None:
+    """Run a `reload_command`.
+
+    :raises CommandFailed: if Patroni refused it.
+    """
+    answer = await run_node_program(shell, command)
+    if answer["status"] not in (200, 202):
+        raise CommandFailed(
+            f"Patroni refused to read its file again: {answer['body']}",
+            where=member.name,
+            next_command=next_command,
+        )
+
+
+def aside(member: Member) -> PurePosixPath:
+    """Where patroni.yml waits while it is filled in a directory of root's."""
+    return member.work_directory / "patroni.yml"
+
+
+def leave_recovery_command(member: Member, *settings: RecoverySetting) -> Command:
+    """Take what a clone's patroni.yml says of following its source out of it; another's patroni.yml is left alone."""
+    return node_program(
+        member,
+        "recovery_conf",
+        {
+            "patroni_config": member.patroni_config,
+            "mark": MARK,
+            "aside": aside(member),
+            "upstream": str(upstream_path(member)),
+            "settings": settings,
+        },
+        f"take {', '.join(settings)} out of {member.patroni_config}",
     )
 
 

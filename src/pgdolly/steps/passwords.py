@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pgdolly.domain.command import Command
-from pgdolly.domain.errors import CommandFailed
 from pgdolly.drivers import passwords, patroni, postgres
 from pgdolly.drivers.node_program import run_node_program
 from pgdolly.drivers.postgres import Instance
@@ -122,11 +121,7 @@ class ReloadPatroni:
 
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
         shell, member = context.world.shell(self.instance.member), self.instance.member
-        answer = await run_node_program(shell, self.commands()[0])
-        if answer["status"] not in (200, 202):
-            raise CommandFailed(
-                f"Patroni refused to read its file again: {answer['body']}",
-                where=member.name,
-                next_command=f"pgdolly resume {context.run_id}",
-            )
+        await patroni.reload(
+            shell, member, self.commands()[0], next_command=f"pgdolly resume {context.run_id}"
+        )
         return None

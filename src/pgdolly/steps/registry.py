@@ -12,7 +12,7 @@ from pgdolly.steps.member import KeepDataDirectory, StopMember
 from pgdolly.steps.passwords import MakePasswords, ReloadPatroni, SetOwnRoles, UseOwnPasswords
 from pgdolly.steps.place import PlaceRepository
 from pgdolly.steps.promote import PromoteLeader, SetRoles, StopRecovered
-from pgdolly.steps.promotion import EndDelay, KeepSlot, PromoteStandby
+from pgdolly.steps.promotion import EndDelay, KeepSlot, LeaveArchive, PromoteStandby
 from pgdolly.steps.recover import HoldReplica, PrepareRecovery, Recover
 from pgdolly.steps.restore import RestoreDataDirectory
 from pgdolly.steps.standby import FollowUpstream, FoundStandby, JoinStandby, StartStandby
@@ -55,6 +55,7 @@ STEPS = StepRegistry(
     EndDelay,
     PromoteStandby,
     KeepSlot,
+    LeaveArchive,
     StopServer,
     RemoveData,
     RemoveStore,

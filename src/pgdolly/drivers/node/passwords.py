@@ -1,7 +1,7 @@
 """Passwords of a clone's own roles: made once, kept beside the run's lock until it ends, and put into patroni.yml.
 
-Takes: action (make|own), file (where they are kept), patroni_config, mark (patroni.yml's first line), upstream (the
-file whose restore_command is to go; "" for none).
+Takes: action (make|own), file (where they are kept), patroni_config, mark (patroni.yml's first line), aside (where
+that waits while it is filled), upstream (the file whose restore_command is to go; "" for none).
 make: keeps those that SECRETS has and makes up the others, unless they are kept already. Prints them: what it prints is
 never shown. own: SECRETS holds them all; writes them into patroni.yml. Prints whether anything was changed.
 """
@@ -11,34 +11,9 @@ import os
 import secrets
 import sys
 
+from member_file import change, fill, leave, write
+
 ROLES = ("superuser", "replication", "rewind")
-
-
-def fill(path, text):
-    """Write into the file itself."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-
-
-def write(path, text):
-    """Replace the file at once."""
-    new = path + ".new"
-    fill(new, text)
-    if os.path.exists(path):
-        os.chmod(new, os.stat(path).st_mode & 0o777)
-    os.replace(new, path)
-
-
-def put(path, text, aside):
-    """Replace a file that may lie in a directory of root's, where it can only be filled anew: then it is kept aside."""
-    if os.access(os.path.dirname(path), os.W_OK):
-        write(path, text)
-    else:
-        write(aside, text)
-        fill(path, text)
-        os.unlink(aside)
 
 
 def authentication_of(configuration):
@@ -78,26 +53,14 @@ def forget(path, mark):
 
 
 def own(arguments, passwords):
-    import yaml
+    def edit(configuration):
+        for role, password in passwords.items():
+            authentication_of(configuration)[role]["password"] = password
+        leave(configuration, arguments["upstream"], ("restore_command", "recovery_min_apply_delay"))
 
-    path = arguments["patroni_config"]
-    aside = os.path.join(os.path.dirname(arguments["file"]), "patroni.yml")
-    # If it is there, somebody was killed while he filled the file, which may be half of it now.
-    with open(aside if os.path.exists(aside) else path) as text:
-        before = text.read()
-    configuration = yaml.safe_load(before)
-    for role, password in passwords.items():
-        authentication_of(configuration)[role]["password"] = password
-    recovery = configuration["postgresql"].get("recovery_conf") or {}
-    if arguments["upstream"] and arguments["upstream"] in str(recovery.get("restore_command", "")):
-        del recovery["restore_command"]
-        if not recovery:
-            del configuration["postgresql"]["recovery_conf"]
-    after = arguments["mark"] + "\n" + yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True)
-    if after != before or os.path.exists(aside):
-        put(path, after, aside)
+    changed = change(arguments, edit)
     forget(arguments["upstream"], arguments["mark"])
-    return {"changed": after != before}
+    return {"changed": changed}
 
 
 def main(arguments):

@@ -57,11 +57,13 @@ async def look_at_blank(
     new: Cluster,
     restore_command: str | None,
     repository: RepositorySettings | None,
+    delay: str | None,
     resumed: str | None = None,
 ) -> Blank:
     """Look at the node and draft its files.
 
     :param restore_command, repository: of a standby cluster, where the source's repository can be reached.
+    :param delay: of a standby cluster that replays late.
     :param resumed: the run that holds the node already.
     :raises Refused: if the node holds something already, or lacks what the configuration needs.
     """
@@ -72,7 +74,12 @@ async def look_at_blank(
         template_facts.member, member, scope=template_facts.scope, stanza=template_facts.stanza
     )
     patroni = patroni_yml.derive_patroni(
-        template, naming, members=new.members, neighbours=neighbours.members, restore_command=restore_command
+        template,
+        naming,
+        members=new.members,
+        neighbours=neighbours.members,
+        restore_command=restore_command,
+        delay=delay,
     )
     pgbackrest = pgbackrest_conf.derive_pgbackrest(
         template.pgbackrest, naming, stanza=template_facts.stanza, repository=new.repository

@@ -185,6 +185,7 @@ async def _look_at_blanks(
                     member.data_directory,
                 ),
                 repository=None if resolved is None else facts.repository,
+                delay=facts.request.delay,
                 resumed=resumed,
             )
         except PgdollyError as error:

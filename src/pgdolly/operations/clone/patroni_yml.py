@@ -15,6 +15,7 @@ import yaml
 from pgdolly.domain.cluster import Member
 from pgdolly.domain.draft import MARK
 from pgdolly.drivers.configuration import MemberConfiguration
+from pgdolly.drivers.repository import upstream_path
 from pgdolly.operations.clone.naming import Naming
 
 # Whom a member of the template serves, or is served by, is no matter of the new one's.
@@ -32,6 +33,7 @@ def derive_patroni(
     members: Sequence[Member],
     neighbours: Sequence[Member],
     restore_command: str | None = None,
+    delay: str | None = None,
 ) -> dict[str, Any]:
     """The new member's configuration.
 
@@ -39,13 +41,15 @@ def derive_patroni(
 
     :param members: the new cluster's. :param neighbours: the template's cluster's.
     :param restore_command: how it gets WAL that its upstream does not have any more, while it is a standby cluster.
+    :param delay: how much later it replays then. Patroni takes that of `standby_cluster` for the standby leader alone,
+        and its replicas, which receive everything at once, would run ahead of it.
     """
     new = naming.new
     derived: dict[str, Any] = copy.deepcopy(dict(template.patroni))
     derived["scope"], derived["name"] = new.cluster, new.name
     _listen(derived.setdefault("restapi", {}), naming, new.patroni_port, new)
     postgresql = derived.setdefault("postgresql", {})
-    own_recovery = postgresql.pop("recovery_conf", None)
+    own_recovery = _own_recovery(postgresql.pop("recovery_conf", None), naming.old)
     for key in ("callbacks", "create_replica_methods", "custom_conf", "pgbackrest", "parameters"):
         if key in postgresql:
             postgresql[key] = naming.everywhere(postgresql[key])
@@ -67,8 +71,9 @@ def derive_patroni(
         command = archive_command_of(derived | {"bootstrap": {"dcs": derive_dynamic(template, naming)}})
         told = command.replace("pgbackrest ", f"pgbackrest --config={new.pgbackrest_config} ", 1)
         postgresql.setdefault("parameters", {})["archive_command"] = told
-    if restore_command is not None:
-        postgresql["recovery_conf"] = {"restore_command": restore_command}
+    recovery = {"restore_command": restore_command, "recovery_min_apply_delay": delay}
+    if any(recovery.values()):
+        postgresql["recovery_conf"] = {name: value for name, value in recovery.items() if value is not None}
     tags = {key: value for key, value in (derived.get("tags") or {}).items() if key not in _PERSONAL_TAGS}
     derived["tags"] = naming.everywhere(tags)
     bootstrap = derived.setdefault("bootstrap", {})
@@ -144,6 +149,15 @@ def _pgpass(path: str, naming: Naming) -> str:
     placed = naming.place(path)
     beside = naming.old.data_directory == naming.new.data_directory
     return placed if placed != path or beside else str(naming.new.data_directory.parent / "pgpass")
+
+
+def _own_recovery(recovery: Mapping[str, Any] | None, old: Member) -> dict[str, Any]:
+    """The template's settings of recovery, but for those by which it follows its own upstream."""
+    return {
+        name: value
+        for name, value in (recovery or {}).items()
+        if name != "recovery_min_apply_delay" and str(upstream_path(old)) not in str(value)
+    }
 
 
 def _places(parameters: dict[str, Any] | None, naming: Naming, before: Mapping[str, Any] | None) -> None:

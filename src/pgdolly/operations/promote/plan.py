@@ -65,7 +65,8 @@ def plan_promotion(facts: PromotionFacts, promotion: Promotion) -> Plan:
     if not promotion.own_passwords:
         warnings.append(
             f"patroni.yml of {name} was not made by pgdolly: its roles keep the passwords that are in it, and a "
-            "standby_cluster in its bootstrap section has to be taken out there by hand"
+            "restore_command or a delay in its recovery_conf and a standby_cluster in its bootstrap section have to be "
+            "taken out there by hand"
         )
     if facts.follows.slot is not None and promotion.slot is None:
         why = "no node of the inventory has it" if _made_by_pgdolly(facts) else "pgdolly did not make it"

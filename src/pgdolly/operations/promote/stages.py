@@ -12,7 +12,7 @@ from pgdolly.engine.plan import Lane, Stage
 from pgdolly.engine.step import Step
 from pgdolly.operations.reset.plan import own_passwords_stages
 from pgdolly.steps.passwords import ReloadPatroni, SetOwnRoles
-from pgdolly.steps.promotion import EndDelay, KeepSlot, PromoteStandby
+from pgdolly.steps.promotion import EndDelay, KeepSlot, LeaveArchive, PromoteStandby
 from pgdolly.steps.standby import FollowUpstream
 from pgdolly.steps.stanza import CheckStanza, EnableArchiving, MendStanza, TakeBackup
 from pgdolly.steps.verify import VerifyCluster
@@ -49,9 +49,11 @@ class Promotion:
 def promotion_stages(promotion: Promotion) -> list[Stage]:
     """From a standby cluster that streams to a cluster of its own with a backup."""
     leader, members = promotion.leader, (promotion.leader, *promotion.replicas)
-    cut: list[Step] = []
-    if promotion.delayed and promotion.upstream is not None:
-        cut.append(EndDelay(instance=leader))
+    stages, cut = [], list[Step]()
+    if promotion.delayed:
+        # On every member, and before its roles get passwords of their own, which a replica an hour late has not.
+        late = tuple(_lane(member, EndDelay(instance=member, leads=member is leader)) for member in members)
+        stages.append(Stage("end the delay of its replay", late))
     if promotion.upstream is not None:
         cut.append(FollowUpstream(instance=leader, upstream=promotion.upstream))
     if promotion.stanza_need != "nothing":
@@ -59,8 +61,14 @@ def promotion_stages(promotion: Promotion) -> list[Stage]:
         cut.append(
             MendStanza(instance=leader, stanza=promotion.stanza, need=promotion.stanza_need, online=False)
         )
-    cut.append(PromoteStandby(instance=leader, patroni_name=promotion.patroni_name(leader)))
-    stages = [Stage("cut it off from its upstream", (_lane(leader, *cut),))]
+    promote = PromoteStandby(instance=leader, patroni_name=promotion.patroni_name(leader))
+    if promotion.own_passwords and promotion.replicas:
+        if cut:
+            stages.append(Stage("get ready for the cut", (_lane(leader, *cut),)))
+        leave = tuple(_lane(replica, LeaveArchive(instance=replica)) for replica in promotion.replicas)
+        stages += [Stage("leave the source's archive", leave)]
+        cut = []
+    stages.append(Stage("cut it off from its upstream", (_lane(leader, *cut, promote),)))
     if promotion.own_passwords:
         stages += [
             *own_passwords_stages(leader, members),
