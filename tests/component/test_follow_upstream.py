@@ -26,6 +26,7 @@ LOG = (
     "2026-01-01 10:00:00 UTC [7] LOG:  started streaming WAL from primary at 0/4000000 on timeline 1\n"
     "2026-01-01 10:00:00 UTC [7] FATAL:  could not receive data from WAL stream: ERROR:  requested WAL segment "
     "000000010000000000000004 has already been removed\n"
+    '2026-01-01 10:00:00 UTC [9] FATAL:  password authentication failed for user "visitor"\n'
     "2026-01-01 10:00:00 UTC [5] LOG:  waiting for WAL to become available at 0/4000018\n"
 )
 

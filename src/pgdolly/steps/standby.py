@@ -30,6 +30,8 @@ RECEIVED = """SELECT pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn(),
 LOG_END = """SELECT encode(pg_read_binary_file(log, greatest(0, size - 16384), 16384), 'escape')
  FROM pg_current_logfile() AS log, LATERAL pg_stat_file(log) WHERE log IS NOT NULL"""
 COMPLAINT = re.compile(r"\b(FATAL|PANIC|ERROR)\b")
+# Those of the walreceiver and of the recovery; whoever connects to the standby has complaints of its own.
+OF_RECOVERY = re.compile(COMPLAINT.pattern + r".*\b(primary server|WAL|recovery|timeline|archive)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +187,7 @@ class FollowUpstream:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _complaint(self, context: StepContext) -> str:
-        """The last error in the server's log, which says why it stands; without one its last line."""
+        """The last error in the server's log, one of its recovery if there is any; without one its last line."""
         shell, member = context.world.shell(self.instance.member), self.instance.member
         try:
             command = await postgres.public_sql_command(shell, self.instance, LOG_END)
@@ -195,7 +197,8 @@ class FollowUpstream:
         lines = [line for line in (" ".join(row).strip() for row in rows) if line]
         if not lines:
             return "its server collects no log: look where its service's output goes"
-        return "its log: " + [*lines[-1:], *filter(COMPLAINT.search, lines)][-1]
+        errors = [*filter(COMPLAINT.search, lines), *filter(OF_RECOVERY.search, lines)]
+        return f"its log: {[lines[-1], *errors][-1]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
