@@ -259,11 +259,9 @@ class _Advance:
 
     def stands_still_seconds(self, state: RecoveryState) -> float:
         segment, lsn, minimum = self._furthest
-        position_name = (
-            state.segment[8:] if state.segment else ""
-        )  # without the timeline: it sorts as WAL does
+        name = state.segment[8:] if state.segment else ""  # without the timeline it sorts as WAL does
         furthest = (
-            max(segment, position_name),
+            max(segment, name),
             max(lsn, state.lsn or LSN(0)),
             max(minimum, state.minimum_recovery_lsn or LSN(0)),
         )
