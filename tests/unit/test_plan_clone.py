@@ -31,7 +31,7 @@ from pgdolly.operations.clone.decide import present_facts
 from pgdolly.operations.clone.describe import describe
 from pgdolly.operations.clone.observe import CloneFacts, upstream_of
 from pgdolly.operations.clone.plan import plan_clone
-from pgdolly.operations.clone.refusals import refuse_living, refuse_too_small
+from pgdolly.operations.clone.refusals import refuse_living, refuse_too_small, refuse_unfit
 from pgdolly.operations.clone.request import CloneRequest, checked
 from pgdolly.operations.promote.observe import PromotionFacts
 from pgdolly.operations.promote.plan import decide, plan_promotion
@@ -312,6 +312,22 @@ def clone_facts(*, now: bool, backups: tuple[BackupSet, ...] | None = None) -> C
         upstream=UPSTREAM if now else None,
         position=at if now else None,
     )
+
+
+def test_a_clone_on_its_sources_machine_would_share_its_tablespaces() -> None:
+    """A replay makes them where the source has them, and takes what is there for its own."""
+    facts = clone_facts(now=True)
+    [source] = facts.source.members
+    [new, *_] = NEW.members
+    spaces = dataclasses.replace(
+        facts, source=dataclasses.replace(facts.source, members=(dataclasses.replace(source, tablespaces=1),))
+    )
+    blank = member_facts(new, system=SOURCE_SYSTEM)
+    refuse_unfit(blank, "", facts, None)
+    with pytest.raises(
+        Refused, match=r"pg-meta-1 has tablespaces \(1\).*pg-test-1 is on one machine with pg-meta-1"
+    ):
+        refuse_unfit(blank, "", spaces, None)
 
 
 @pytest.mark.parametrize("now", [True, False], ids=["of now", "of a point"])

@@ -216,7 +216,7 @@ def test_a_standby_cluster_of_another_one_does_not_matter(store: StoreView) -> N
     refuse(with_neighbour(scope="pg-test", store=store), fleet(), with_backups=False)
 
 
-@pytest.mark.parametrize("upstream", ["pg-meta2", "10.10.10.21"])
+@pytest.mark.parametrize("upstream", ["pg-meta2", "10.10.10.21", "pg-meta2-2"])
 def test_a_standby_cluster_that_cannot_be_asked_is_taken_for_one_by_the_inventory(upstream: str) -> None:
     test = dataclasses.replace(fleet().clusters["pg-test"], upstream=upstream)
     refused(with_neighbour(cluster=test, problem="no route to host"), "pg-test", upstream, "no route to host")

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from pgdolly.domain.backup import Archive, ArchivedSegment, Catalogue
-from pgdolly.domain.cluster import Cluster
+from pgdolly.domain.cluster import Cluster, Node
 from pgdolly.domain.command import Command
 from pgdolly.domain.errors import CommandFailed, InvalidInput, PgdollyError, Refused, StalePlan, Unreachable
 from pgdolly.domain.lsn import LSN, WalSegment
@@ -151,14 +151,52 @@ def test_a_database_that_the_set_does_not_hold_is_refused() -> None:
     assert "no database 'order'" in error.what and "orders, postgres" in error.what
 
 
-def test_a_tablespace_would_be_one_directory_of_several_servers() -> None:
-    contents = BackupSetContents(databases=("postgres",), tablespaces=(("fast", PurePosixPath("/ssd/fast")),))
+FAST = BackupSetContents(databases=("postgres",), tablespaces=(("fast", PurePosixPath("/ssd/fast")),))
+
+
+def apart() -> ResetFacts:
+    """Every member on a machine of its own."""
     facts = reset_facts()
-    member = facts.target.members[0].member
-    here = dataclasses.replace(member, node=dataclasses.replace(member.node, connection="local"))
-    facts = with_member(facts, 0, member=here)
-    assert "fast (/ssd/fast)" in refused(lambda: refuse_contents(facts, contents, REQUEST)).what
-    refuse_contents(facts, BackupSetContents(databases=("postgres",)), REQUEST)
+
+    def remote(node: Node) -> Node:
+        return dataclasses.replace(node, connection="ssh")
+
+    return with_nodes(facts, source=remote, target=remote)
+
+
+def with_nodes(
+    facts: ResetFacts,
+    *,
+    source: Callable[[Node], Node] = lambda node: node,
+    target: Callable[[Node], Node] = lambda node: node,
+) -> ResetFacts:
+    def changed(of: ClusterFacts, change: Callable[[Node], Node]) -> ClusterFacts:
+        members = tuple(dataclasses.replace(each, node=change(each.node)) for each in of.cluster.members)
+        return dataclasses.replace(of, cluster=dataclasses.replace(of.cluster, members=members))
+
+    return dataclasses.replace(
+        facts, source=changed(facts.source, source), target=changed(facts.target, target)
+    )
+
+
+def test_tablespaces_go_to_machines_of_their_own() -> None:
+    refuse_contents(apart(), FAST, REQUEST)
+
+
+@pytest.mark.parametrize("node", [{"connection": "local"}, {"address": "10.10.10.99"}])
+def test_a_tablespace_would_be_one_directory_of_several_servers(node: dict[str, Any]) -> None:
+    crowded = with_nodes(apart(), target=lambda each: dataclasses.replace(each, **node))
+    error = refused(lambda: refuse_contents(crowded, FAST, REQUEST))
+    assert "fast (/ssd/fast)" in error.what and "pg-test-2 is on one machine with pg-test-1" in error.what
+    refuse_contents(crowded, BackupSetContents(databases=("postgres",)), REQUEST)
+    error = refused(lambda: refuse_contents(reset_facts(), FAST, REQUEST))
+    assert "pg-test-1 is on one machine with pg-meta-1" in error.what
+
+
+def test_a_tablespace_beside_the_cluster_would_be_the_clusters_own() -> None:
+    request = PitrRequest(cluster="pg-meta", data="/pg/look")
+    error = refused(lambda: refuse_contents(apart(), FAST, request))
+    assert "pg-test-1 is on one machine with pg-test-1" in error.what
 
 
 @pytest.mark.parametrize("path", ["/pg/my data", "/pg/data'", "/pg/$HOME", "/pg/données"])

@@ -35,6 +35,10 @@ class Node:
     ssh_arguments: tuple[str, ...] = ()
     login_refusal: str | None = None
 
+    def shares_machine(self, other: Node) -> bool:
+        """Whether both are one machine: this one, or one with this address."""
+        return self.connection == other.connection == "local" or self.address == other.address
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:

@@ -16,6 +16,7 @@ from pgdolly.drivers.patroni import StoreView
 from pgdolly.operations.clone.observe import CloneFacts
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.reset.refusals import WAL_RESERVE, refuse_full, refuse_odd_path
+from pgdolly.operations.tablespaces import refuse_shared_tablespaces
 from pgdolly.recovery.resolved import ResolvedRecovery
 from pgdolly.steps.stanza import refuse_foreign_archive_command
 
@@ -121,6 +122,13 @@ def refuse_unfit(
             refuse_odd_path(path, member.member.name)
     refuse_foreign_archive_command(archive_command, facts.new.name, member.member.name)
     source = facts.source.leader or next(iter(facts.source.members), None)
+    if source is not None and source.tablespaces:
+        refuse_shared_tablespaces(
+            f"{source.member.name} has tablespaces ({source.tablespaces}), which lie at one path for all",
+            facts.new.name,
+            facts.new.members,
+            facts.source.cluster.members,
+        )
     if source is not None and source.major != member.major:
         raise Refused(
             f"PostgreSQL {member.postgres_version} cannot run the data of PostgreSQL {source.major}",

@@ -96,8 +96,7 @@ def others_on_node(member: Member, fleet: Fleet) -> Iterator[Member]:
     """All other members, of whichever cluster, that live on the same machine."""
     for cluster in fleet.clusters.values():
         for other in cluster.members:
-            local = other.node.connection == member.node.connection == "local"
-            if other.name != member.name and (local or other.node.address == member.node.address):
+            if other.name != member.name and other.node.shares_machine(member.node):
                 yield other
 
 
@@ -245,9 +244,9 @@ def followed_member(other: Neighbour, facts: DropFacts) -> str | None:
 
 
 def upstream_is(cluster: Cluster, upstream: Cluster) -> bool:
-    """Whether a cluster follows another one by the inventory: Pigsty names an address, a person perhaps the cluster."""
-    addresses = {member.node.address for member in upstream.members}
-    return cluster.upstream is not None and cluster.upstream in {upstream.name, *addresses}
+    """Whether a cluster follows another one by the inventory: Pigsty names an address, a person perhaps a member."""
+    members = {word for member in upstream.members for word in (member.name, member.node.address)}
+    return cluster.upstream is not None and cluster.upstream in {upstream.name, *members}
 
 
 def _refuse_stanza(facts: DropFacts) -> None:

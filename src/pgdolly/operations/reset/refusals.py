@@ -13,6 +13,7 @@ from pgdolly.operations.locking import held
 from pgdolly.operations.request import NOTHING, PitrRequest
 from pgdolly.operations.reset.archive import refuse_archive
 from pgdolly.operations.reset.observe import ResetFacts
+from pgdolly.operations.tablespaces import refuse_shared_tablespaces
 from pgdolly.recovery.select import ResolvedRecovery
 
 _PLAIN_PATH = re.compile(r"[\w./@+=:,-]+", re.ASCII)
@@ -67,18 +68,17 @@ def refuse_contents(facts: ResetFacts, contents: BackupSetContents, request: Pit
                 untouched=NOTHING,
                 next_command="name one of these",
             )
-    # pgBackRest restores a tablespace to the path that it has on the source.
-    alone = facts.in_place and len(facts.target.members) == 1 and request.data is None
-    local = any(member.member.node.connection == "local" for member in facts.target.members)
-    if contents.tablespaces and local and not alone:
+    if contents.tablespaces:
         listed = ", ".join(f"{name} ({path})" for name, path in contents.tablespaces)
-        raise Refused(
-            f"the backup set holds tablespaces, {listed}, which would be restored to the same path for every server "
-            "on this machine, the source's among them",
-            where=facts.target.cluster.name,
-            untouched=NOTHING,
-            next_command="move their tables into the data directory (ALTER TABLE … SET TABLESPACE pg_default), drop "
-            "them, and take a new backup",
+        beside, cluster = request.data is not None, facts.target.cluster
+        refuse_shared_tablespaces(
+            f"the backup set holds tablespaces, {listed}",
+            cluster.name,
+            [facts.leader.member] if beside else cluster.members,
+            [
+                *(cluster.members if beside else ()),
+                *(() if facts.in_place else facts.source.cluster.members),
+            ],
         )
 
 
