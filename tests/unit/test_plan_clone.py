@@ -5,11 +5,12 @@ After a change that is meant: `PGDOLLY_WRITE_GOLDEN=1 pytest tests/unit/test_pla
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import os
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import click
 import pytest
@@ -17,9 +18,9 @@ from pydantic import TypeAdapter
 
 from pgdolly.cli.plan_view import plan_lines
 from pgdolly.domain.backup import BackupSet
-from pgdolly.domain.cluster import Cluster
+from pgdolly.domain.cluster import Cluster, Member
 from pgdolly.domain.draft import DraftPath
-from pgdolly.domain.errors import InvalidInput, Refused, StalePlan
+from pgdolly.domain.errors import CommandFailed, InvalidInput, Refused, StalePlan
 from pgdolly.domain.lsn import LSN
 from pgdolly.drivers.configuration import MemberConfiguration
 from pgdolly.drivers.patroni import StandbyCluster, StoreView
@@ -29,7 +30,7 @@ from pgdolly.engine.plan import Plan, outline
 from pgdolly.operations.clone.blueprint import CloneBlueprint, NewMember, StandbyPlan
 from pgdolly.operations.clone.decide import present_facts
 from pgdolly.operations.clone.describe import describe
-from pgdolly.operations.clone.observe import CloneFacts, upstream_of
+from pgdolly.operations.clone.observe import CloneFacts, position_of, upstream_of
 from pgdolly.operations.clone.plan import plan_clone
 from pgdolly.operations.clone.refusals import refuse_living, refuse_too_small, refuse_unfit
 from pgdolly.operations.clone.request import CloneRequest, checked
@@ -43,6 +44,8 @@ from pgdolly.steps.promotion import EndDelay, KeepSlot, LeaveArchive, PromoteSta
 from pgdolly.steps.registry import STEPS
 from pgdolly.steps.standby import FollowUpstream
 from pgdolly.steps.stanza import EnableArchiving, MendStanza
+from pgdolly.steps.world import World
+from pgdolly.transport.shell import Shell
 from reset_blueprints import MEGABYTE, SOURCE_SYSTEM, blueprint, catalogue, cluster, member_facts, resolved
 
 GOLDEN = Path(__file__).parents[1] / "data" / "clone_plans"
@@ -312,6 +315,22 @@ def clone_facts(*, now: bool, backups: tuple[BackupSet, ...] | None = None) -> C
         upstream=UPSTREAM if now else None,
         position=at if now else None,
     )
+
+
+def test_every_new_node_is_asked_whether_it_may_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = NEW.members[:2]
+
+    async def ask(_: object, member: Member, *__: object, **___: object) -> Position:
+        if member == first:
+            return Position(system_identifier=SOURCE_SYSTEM, timeline=1, lsn=LSN(0))
+        raise CommandFailed("it cannot stream", where=member.name, stderr_end="no pg_hba.conf entry for host")
+
+    monkeypatch.setattr("pgdolly.operations.clone.observe.ask_upstream", ask)
+    world = World({member.name: cast(Shell, None) for member in NEW.members})
+    source = clone_facts(now=True).source
+    with pytest.raises(CommandFailed) as raised:
+        asyncio.run(position_of(world, NEW, UPSTREAM, source, TEMPLATE))
+    assert raised.value.where == second.name and second.node.address in str(raised.value.next_command)
 
 
 def test_a_clone_on_its_sources_machine_would_share_its_tablespaces() -> None:

@@ -93,7 +93,7 @@ async def observe(fleet: Fleet, request: CloneRequest) -> tuple[CloneFacts, Worl
         if request.to_a_point:
             return None, None
         upstream = upstream_of(source_cluster, source, new)
-        return upstream, await _position(world, first, upstream, source, template)
+        return upstream, await position_of(world, new, upstream, source, template)
 
     (repository, catalogue, problem), own, (upstream, position) = await together(
         of_source(), _own_catalogue(world, template_cluster, new), of_upstream()
@@ -171,23 +171,35 @@ def upstream_of(source_cluster: Cluster, source: ClusterFacts, new: Cluster) -> 
     )
 
 
-async def _position(
+async def position_of(
     world: World,
-    first: Member,
+    new: Cluster,
     upstream: UpstreamServers,
     source: ClusterFacts,
     template: MemberConfiguration,
 ) -> Position:
-    """Where the upstream is, asked from the new node with the role that its replicas are going to use.
+    """Where the upstream is; asked from every new node: any of them may come to lead, or takes a base backup itself."""
+    asked = (_position_from(world, member, upstream, source, template) for member in new.members)
+    return (await together(*asked))[0]
+
+
+async def _position_from(
+    world: World,
+    member: Member,
+    upstream: UpstreamServers,
+    source: ClusterFacts,
+    template: MemberConfiguration,
+) -> Position:
+    """Where the upstream is, asked from a new node with the role that its replicas are going to use.
 
     :raises Refused: if the source is down, or lets the node not in.
     """
     role = template.authentication.get("replication") or {}
-    bin_directory = first.bin_directory or PurePosixPath("")
+    bin_directory = member.bin_directory or PurePosixPath("")
     try:
         return await ask_upstream(
-            world.shell(first),
-            first,
+            world.shell(member),
+            member,
             upstream,
             bin_directory=bin_directory,
             role=(str(role.get("username", "")), Secret(str(role.get("password") or ""))),
@@ -197,11 +209,11 @@ async def _position(
         if "pg_hba" not in error.stderr_end and "authentication" not in error.stderr_end:
             error.next_command = (
                 f"see that {source.cluster.name} runs (pgdolly status {source.cluster.name}) and can be reached from "
-                f"{first.name}; or give a point that its backups hold: --time …"
+                f"{member.name}; or give a point that its backups hold: --time …"
             )
             raise
         error.next_command = (
-            f"let {first.node.address} in by the source's pg_hba.conf (host replication {role.get('username')} "
-            f"{first.node.address}/32 scram-sha-256), with the password of its patroni.yml"
+            f"let {member.node.address} in by the source's pg_hba.conf (host replication {role.get('username')} "
+            f"{member.node.address}/32 scram-sha-256), with the password of its patroni.yml"
         )
         raise
