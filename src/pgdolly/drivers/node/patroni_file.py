@@ -2,6 +2,8 @@
 
 import os
 
+from patroni_library import patroni_library
+
 
 def local_configuration(path):
     """What Patroni's own library would read there, as a dictionary.
@@ -14,6 +16,5 @@ def local_configuration(path):
         with open(path) as text:
             # libyaml's, where PyYAML was built with it, is ten times as fast.
             return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    from patroni.config import Config
-
+    Config, _ = patroni_library()
     return Config(path, validator=None).local_configuration

@@ -9,14 +9,14 @@ import os
 import subprocess
 import sys
 
+from patroni_library import patroni_library
+
 FILES = ("/etc/pgbackrest/pgbackrest.conf", "/etc/pgbackrest.conf")
 
 
 def of_store(path):
     """The configuration that `patronictl edit-config` edits; None if the store has none or does not answer."""
-    from patroni.config import Config
-    from patroni.dcs import get_dcs
-
+    Config, get_dcs = patroni_library()
     try:
         cluster = get_dcs(Config(path, validator=None)).get_cluster()
     except Exception:  # each store has its own errors; the file's bootstrap section is there in its place

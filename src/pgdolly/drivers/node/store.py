@@ -22,6 +22,8 @@ import sys
 import time
 import urllib.parse
 
+from patroni_library import patroni_library
+
 NOBODY = "9223372036854775807"  # no cluster has this system identifier before the year 2038
 SETTLE_SECONDS = 10  # some of Patroni's drivers read from a copy that is a moment behind
 
@@ -40,8 +42,7 @@ def see(dcs, **claims):
 
 
 def configuration(path):
-    from patroni.config import Config
-
+    Config, _ = patroni_library()
     given = globals().get("SECRETS")
     if given is None:
         return Config(path, validator=None)
@@ -80,9 +81,8 @@ def begin(dcs, done, dynamic):
 
 
 def main(arguments):
-    from patroni.dcs import get_dcs
-
     config = configuration(arguments["patroni_config"])
+    _, get_dcs = patroni_library()
     dcs = get_dcs(config)
     cluster = dcs.get_cluster()
     data = dict(cluster.config.data) if cluster.config and cluster.config.data else None
