@@ -212,6 +212,7 @@ def fail_over(world: World, cluster: str) -> None:
 def test_a_delay_and_a_slot_end_with_the_promotion(world: World, source_of_three: str) -> None:
     """Commits are archived all the time: it stands at its delay with what it finds there, and cannot stream yet."""
     source, inventory = source_of_three, edited(world, CLONE, {"pg_delay": "1h"})
+    configured = world.rest(world.leader(source), "config")
     with application(world, source, pause_seconds=1, archived=True) as writer:
         writer.has_written(2)
         clone(world, source, "--standby", "--slot", "--via", "backup", f"--inventory={inventory}")
@@ -230,6 +231,7 @@ def test_a_delay_and_a_slot_end_with_the_promotion(world: World, source_of_three
         assert delays(world) == ["0"] * 3
         assert world.psql(world.leader(CLONE), f"SELECT 1 FROM heartbeats WHERE number = {last}") == [(1,)]
         wait_until(lambda: not world.psql(leader, slots), 60, "the source to drop the slot")
+        assert world.rest(leader, "config") == configured
 
 
 def delays(world: World) -> list[str]:

@@ -157,9 +157,10 @@ def edit_configuration_command(member: Member, changes: dict[str, Any], summary:
     return rest_command(member, "PATCH", "/config", summary, body=changes)
 
 
-async def edit_configuration(shell: Shell, member: Member, command: Command) -> None:
+async def edit_configuration(shell: Shell, member: Member, command: Command) -> dict[str, Any]:
     """Run an `edit_configuration_command`.
 
+    :return: the configuration as it is now.
     :raises CommandFailed: if Patroni refused it.
     """
     answer = await run_node_program(shell, command)
@@ -167,6 +168,7 @@ async def edit_configuration(shell: Shell, member: Member, command: Command) -> 
         raise CommandFailed(
             f"Patroni refused a change of the cluster's configuration: {answer['body']}", where=member.name
         )
+    return answer["body"] if isinstance(answer["body"], dict) else {}
 
 
 def reload_command(member: Member) -> Command:

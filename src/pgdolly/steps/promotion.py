@@ -263,6 +263,13 @@ class KeepSlot:
         return StepCheck(StepState.PENDING)
 
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
-        member = self.instance.member
-        await patroni.edit_configuration(context.world.shell(member), member, self.commands()[0])
+        shell, member = context.world.shell(self.instance.member), self.instance.member
+        configuration = await patroni.edit_configuration(shell, member, self.commands()[0])
+        if (
+            configuration.get("slots") == {}
+        ):  # it was the only one: the source is to be as if it had never been
+            command = patroni.edit_configuration_command(
+                member, {"slots": None}, f"patronictl edit-config {member.cluster} --set slots=null --force"
+            )
+            await patroni.edit_configuration(shell, member, command)
         return None
