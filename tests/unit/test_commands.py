@@ -18,7 +18,7 @@ from pgdolly.domain.command import Command
 from pgdolly.domain.errors import InvalidInput
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.target import RecoveryTarget, TargetType
-from pgdolly.drivers import patroni, pgbackrest, postgres, services
+from pgdolly.drivers import pgbackrest, postgres, services, store
 from pgdolly.drivers.pgbackrest import RestoreSource
 from pgdolly.drivers.postgres import Instance
 from pgdolly.transport.units import in_unit
@@ -363,7 +363,7 @@ def test_the_next_timeline_is_steered_past_those_that_are_taken() -> None:
 
 
 def test_no_password_stands_in_a_command() -> None:
-    for command in (postgres.set_roles_command(INSTANCE), patroni.reset_store_command(MEMBER)):
+    for command in (postgres.set_roles_command(INSTANCE), store.reset_command(MEMBER)):
         assert arguments(command)["patroni_config"] == "/etc/patroni/patroni.yml"
         assert "password" not in command.argv[5].lower()
 

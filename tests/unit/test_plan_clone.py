@@ -23,8 +23,9 @@ from pgdolly.domain.draft import DraftPath
 from pgdolly.domain.errors import CommandFailed, InvalidInput, Refused, StalePlan
 from pgdolly.domain.lsn import LSN
 from pgdolly.drivers.configuration import MemberConfiguration
-from pgdolly.drivers.patroni import StandbyCluster, StoreView
+from pgdolly.drivers.patroni import StandbyCluster
 from pgdolly.drivers.pgbackrest import RestoreSource
+from pgdolly.drivers.store import StoreView
 from pgdolly.drivers.upstream import Position, UpstreamServers
 from pgdolly.engine.plan import Plan, outline
 from pgdolly.operations.clone.blueprint import CloneBlueprint, NewMember, StandbyPlan

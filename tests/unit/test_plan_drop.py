@@ -20,7 +20,7 @@ from pgdolly.domain.cluster import Cluster, Member, Node, ServiceManager
 from pgdolly.domain.draft import MARK
 from pgdolly.domain.errors import CommandFailed, InvalidInput, PgdollyError, Refused, Unreachable
 from pgdolly.drivers.observation import RunLock
-from pgdolly.drivers.patroni import ClusterView, MemberView, StoreView
+from pgdolly.drivers.patroni import ClusterView, MemberView
 from pgdolly.drivers.removal import (
     ConfigurationFile,
     Remains,
@@ -30,6 +30,7 @@ from pgdolly.drivers.removal import (
     remove_data_command,
     remove_made_commands,
 )
+from pgdolly.drivers.store import StoreView
 from pgdolly.engine.plan import Plan, outline
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.drop.observe import DropFacts, KeptSlot, Neighbour, holders, look_at_neighbour

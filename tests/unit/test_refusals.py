@@ -17,9 +17,10 @@ from pgdolly.domain.command import Command
 from pgdolly.domain.errors import CommandFailed, InvalidInput, PgdollyError, Refused, StalePlan, Unreachable
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.timeline import Fork, TimelineHistory
-from pgdolly.drivers import patroni, postgres
+from pgdolly.drivers import postgres
 from pgdolly.drivers.backup_set import BackupSetContents
 from pgdolly.drivers.observation import MemberFacts, RunLock
+from pgdolly.drivers.store import StoreView
 from pgdolly.engine.plan import Plan
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations import cleanup
@@ -575,10 +576,10 @@ def test_a_silent_member_is_left_out_only_if_its_node_is_down(
     registered: dict[str, str | None],
     refused_with: str | None,
 ) -> None:
-    async def read_store(*_: Any) -> patroni.StoreView:
-        return patroni.StoreView(leader="pg-test-1", members=registered)
+    async def read_store(*_: Any) -> StoreView:
+        return StoreView(leader="pg-test-1", members=registered)
 
-    monkeypatch.setattr(patroni, "read_store", read_store)
+    monkeypatch.setattr("pgdolly.operations.site.read_store", read_store)
     its = cleanup_without(2, problem).cluster
     world = World({member.name: cast("Shell", None) for member in its.cluster.members})
     look = refuse_silent(world, its, alive="archiving would stay off there")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from pgdolly.domain.cluster import Cluster, Member
 from pgdolly.domain.errors import InvalidInput, PgdollyError, Unreachable
-from pgdolly.drivers import patroni
 from pgdolly.drivers.observation import MemberFacts, observe_member
 from pgdolly.drivers.patroni import StandbyCluster
 from pgdolly.drivers.postgres import Instance
+from pgdolly.drivers.store import read_store
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.steps.world import World
 from pgdolly.transport.reach import shell_for
@@ -117,7 +117,7 @@ async def refuse_silent(
     if not cluster.silent or not ask_the_store:
         return
     witness = cluster.members[0].member
-    store = await patroni.read_store(world.shell(witness), witness)
+    store = await read_store(world.shell(witness), witness)
     for member, error in cluster.silent:
         if member.name in store.members or member.node.address in store.members.values():
             raise Unreachable(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pgdolly.domain.cluster import Member
 from pgdolly.domain.command import Command
-from pgdolly.drivers import patroni, pgbackrest, removal
+from pgdolly.drivers import pgbackrest, removal, store
 from pgdolly.drivers.node_program import run_node_program
 from pgdolly.drivers.postgres import Instance
 from pgdolly.engine.step import Effect, StepCheck, StepState
@@ -113,7 +113,7 @@ class RemoveStore:
         return f"remove {self.scope} from Patroni's store"
 
     def commands(self) -> tuple[Command, ...]:
-        return (patroni.remove_store_command(self.member, self.scope, self.registered),)
+        return (store.remove_command(self.member, self.scope, self.registered),)
 
     async def check(self, context: StepContext) -> StepCheck:
         return StepCheck(StepState.PENDING)

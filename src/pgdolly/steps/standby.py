@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from pgdolly.domain.command import Command
 from pgdolly.domain.errors import CommandFailed, DeadlinePassed
 from pgdolly.domain.lsn import LSN
-from pgdolly.drivers import patroni, postgres, services
+from pgdolly.drivers import patroni, postgres, services, store
 from pgdolly.drivers.patroni import MemberView
 from pgdolly.drivers.postgres import Instance
 from pgdolly.drivers.upstream import UpstreamServers, ask_upstream
@@ -49,9 +49,7 @@ class FoundStandby:
         return f"begin {self.instance.member.cluster} in Patroni's store"
 
     def commands(self) -> tuple[Command, ...]:
-        return (
-            patroni.found_store_command(self.instance.member, self.standby_cluster, self.system_identifier),
-        )
+        return (store.found_command(self.instance.member, self.standby_cluster, self.system_identifier),)
 
     async def check(self, context: StepContext) -> StepCheck:
         return StepCheck(StepState.PENDING)  # no Patroni of the cluster is up yet: again does no harm

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pgdolly.domain.command import Command
-from pgdolly.drivers import patroni
+from pgdolly.drivers import store
 from pgdolly.drivers.postgres import Instance
 from pgdolly.engine.step import Effect, StepCheck, StepState
 from pgdolly.steps.world import StepContext
@@ -30,7 +30,7 @@ class FenceStore:
         return f"let no Patroni of {self.instance.member.cluster} come up meanwhile"
 
     def commands(self) -> tuple[Command, ...]:
-        return (patroni.fence_store_command(self.instance.member),)
+        return (store.fence_command(self.instance.member),)
 
     async def check(self, context: StepContext) -> StepCheck:
         return StepCheck(StepState.PENDING)
@@ -55,7 +55,7 @@ class BeginStore:
         return f"begin {self.instance.member.cluster} in Patroni's store"
 
     def commands(self) -> tuple[Command, ...]:
-        return (patroni.begin_store_command(self.instance.member),)
+        return (store.begin_command(self.instance.member),)
 
     async def check(self, context: StepContext) -> StepCheck:
         return StepCheck(StepState.PENDING)  # no Patroni of the cluster is up yet: again does no harm
@@ -82,7 +82,7 @@ class ResetStore:
         return f"clear the former life of {self.instance.member.cluster} out of Patroni's store"
 
     def commands(self) -> tuple[Command, ...]:
-        return (patroni.reset_store_command(self.instance.member),)
+        return (store.reset_command(self.instance.member),)
 
     async def check(self, context: StepContext) -> StepCheck:
         return StepCheck(

@@ -11,12 +11,11 @@ from typing import Any
 from pgdolly.domain.cluster import Member
 from pgdolly.domain.errors import PgdollyError
 from pgdolly.domain.target import RecoveryTarget, TargetType
-from pgdolly.drivers import patroni
 from pgdolly.drivers.observation import MemberFacts, observe_member
-from pgdolly.drivers.patroni import StoreView
 from pgdolly.drivers.pgbackrest import RestoreSource, archive_get
 from pgdolly.drivers.postgres import Instance
 from pgdolly.drivers.repository import upstream_path
+from pgdolly.drivers.store import StoreView, read_store
 from pgdolly.operations.clone.blank import Blank, look_at_blank
 from pgdolly.operations.clone.blueprint import CloneBlueprint, NewMember, StandbyPlan
 from pgdolly.operations.clone.describe import describe
@@ -105,7 +104,7 @@ async def _look_into_store(facts: CloneFacts, world: World, first: Blank) -> Sto
     :raises Refused: if a cluster of that name lives, on whichever nodes.
     """
     try:
-        store = await patroni.read_store(world.shell(first.member), first.member, first.configuration)
+        store = await read_store(world.shell(first.member), first.member, first.configuration)
     except PgdollyError as error:
         error.untouched = NOTHING
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgdolly.drivers.patroni import StoreView
+from pgdolly.drivers.store import StoreView
 from pgdolly.operations.clone.blueprint import CloneBlueprint, StandbyPlan
 from pgdolly.operations.clone.observe import CloneFacts
 from pgdolly.operations.reset.describe import afterwards, way

@@ -12,7 +12,7 @@ from pgdolly.domain.errors import Refused
 from pgdolly.drivers import services
 from pgdolly.drivers.configuration import PathFacts
 from pgdolly.drivers.observation import MemberFacts
-from pgdolly.drivers.patroni import StoreView
+from pgdolly.drivers.store import StoreView
 from pgdolly.operations.clone.observe import CloneFacts
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.reset.refusals import WAL_RESERVE, refuse_full, refuse_odd_path

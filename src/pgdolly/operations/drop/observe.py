@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from pgdolly.domain.cluster import Cluster, Member
 from pgdolly.domain.errors import PgdollyError
-from pgdolly.drivers import patroni
 from pgdolly.drivers.catalogue import info_command
 from pgdolly.drivers.catalogue_format import STATUS_MISSING_STANZA_PATH, parse_info
 from pgdolly.drivers.node_program import run_node_program
 from pgdolly.drivers.observation import MemberFacts, observe_command
-from pgdolly.drivers.patroni import StoreView
+from pgdolly.drivers.patroni import StandbyCluster
 from pgdolly.drivers.removal import Remains, look_for_remains
+from pgdolly.drivers.store import StoreView, read_store
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.site import member_at, speaker_of, world_around, world_of
 from pgdolly.steps.promotion import is_made, slot_for
@@ -126,9 +126,7 @@ async def observe(fleet: Fleet, name: str, *, with_backups: bool) -> tuple[DropF
         neighbours=neighbours,
     )
     configured, archiving = facts.configured, facts.archiving
-    store = (
-        await patroni.read_store(world.shell(configured.member), configured.member) if configured else None
-    )
+    store = await read_store(world.shell(configured.member), configured.member) if configured else None
     keys = await _repo_keys(world, archiving) if archiving is not None and with_backups else ()
     stay = not with_backups and archiving is not None and await _may_be_held(world, archiving)
     return (
@@ -153,7 +151,7 @@ async def _kept_slots(
     found = []
     if store is not None and store.upstream_slot and store.standby_of and is_made(store.upstream_slot):
         host, port = store.standby_of
-        addresses = patroni.StandbyCluster(host=host, port=port).addresses
+        addresses = StandbyCluster(host=host, port=port).addresses
         found.append((store.upstream_slot, await member_at(fleet, world, addresses, but=cluster)))
     for other in holders(slot_for(cluster.name), neighbours):
         found.append((slot_for(cluster.name), await speaker_of(world, other)))
@@ -215,7 +213,7 @@ async def look_at_neighbour(other: Cluster) -> Neighbour:
             if scope is None:
                 blank = True  # a node without Patroni's configuration holds no cluster yet; another one may
                 continue
-            store = await patroni.read_store(shell, member)
+            store = await read_store(shell, member)
         except PgdollyError as error:
             problem = str(error)
             continue
