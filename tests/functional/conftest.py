@@ -107,9 +107,8 @@ def source_untouched(world: World, scenario: Scenario) -> Iterator[None]:
 def no_run_left(world: World, source_untouched: None) -> Iterator[None]:
     """A test that failed must not fail the next ones by the run that it left on the target."""
     yield
-    for run in world.runs():
-        if run["state"] in ("interrupted", "failed", "paused"):
-            world.pgdolly("resume", run["run_id"], "--abandon", status=None)
+    for run in world.open_runs():
+        world.pgdolly("resume", run, "--abandon", status=None)
 
 
 @pytest.fixture

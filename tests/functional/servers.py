@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -115,6 +116,16 @@ class Servers(ABC):
     def runs(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self.pgdolly("runs", "--output=json").stdout)
         return found
+
+    def open_runs(self) -> list[str]:
+        """The ids of those that could be taken up again, by the last lines of their journals."""
+        return [
+            path.parent.name
+            for path in sorted(self.runs_directory.glob("*/journal.jsonl"))
+            if not re.search(
+                r'"record": "run_ended", "outcome": "(finished|abandoned)".*\n\Z', path.read_text()[-2000:]
+            )
+        ]
 
     def state_of(self, run: str) -> str:
         return str(next(each["state"] for each in self.runs() if each["run_id"] == run))

@@ -73,9 +73,8 @@ def well(world: World, own_history: None, source_untouched: None) -> Iterator[No
 
 def heal(world: World) -> None:
     """What a test that failed has left must not fail the next ones."""
-    for run in world.runs():
-        if run["state"] in ("interrupted", "failed", "paused"):
-            world.pgdolly("resume", run["run_id"], "--abandon", status=None)
+    for run in world.open_runs():
+        world.pgdolly("resume", run, "--abandon", status=None)
     settings = ("archive_mode=on", f"archive_command=pgbackrest --stanza={TARGET} archive-push %p")
     first = world.members(TARGET)[0]
     world.execute(

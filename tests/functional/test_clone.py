@@ -25,9 +25,8 @@ INVALID, REFUSED, FAILED = 2, 3, 6
 def empty_again(world: World, no_run_left: None) -> Iterator[None]:
     """Whatever a test has made is dropped after it, and nothing of it is left."""
     yield
-    for run in world.runs():
-        if run["state"] in ("interrupted", "failed", "paused"):
-            world.pgdolly("resume", run["run_id"], "--abandon")
+    for run in world.open_runs():
+        world.pgdolly("resume", run, "--abandon")
     world.pgdolly("drop", CLONE, "--with-backups", "--yes")
     for member in world.members(CLONE):
         named = (member.data_directory, member.pgbackrest_config, member.data_directory.with_name("pgpass"))

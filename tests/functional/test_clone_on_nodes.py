@@ -32,9 +32,9 @@ def clone(world: World, no_run_left: None) -> Iterator[Member]:
     assert isinstance(world, FleetWorld)
     [member] = world.members(CLONE)
     yield member
-    for run in world.runs():
-        if run["target"] == CLONE and run["state"] in ("interrupted", "failed"):
-            world.pgdolly("resume", run["run_id"], "--abandon")
+    for run in world.open_runs():
+        if f"-{CLONE}-" in run:
+            world.pgdolly("resume", run, "--abandon")
     world.pgdolly("drop", CLONE, "--with-backups", "--yes")
     root = world.fleet.nodes[member.name].root
     assert [name for name in MADE if (root / name).exists()] == []

@@ -156,9 +156,9 @@ def no_clone(world: World) -> Iterator[None]:
     """Whatever a test does with it, the third cluster is gone before and after."""
 
     def away() -> None:
-        for run in world.runs():
-            if run["target"] == CLONE and run["state"] in ("interrupted", "failed", "paused"):
-                world.pgdolly("resume", run["run_id"], "--abandon")
+        for run in world.open_runs():
+            if f"-{CLONE}-" in run:
+                world.pgdolly("resume", run, "--abandon")
         world.pgdolly("drop", CLONE, "--with-backups", "--yes")
 
     away()
