@@ -208,8 +208,13 @@ def fail_over(world: World, cluster: str) -> None:
     world.start_service(former)
 
 
-def test_a_delay_and_a_slot_end_with_the_promotion(world: World, source_of_three: str) -> None:
-    """Commits are archived all the time: it stands at its delay with what it finds there, and cannot stream yet."""
+def test_a_delay_and_a_slot_end_with_the_promotion(
+    world: World, source_of_three: str, controllers: list[Controller]
+) -> None:
+    """Commits are archived all the time: it stands at its delay with what it finds there, and cannot stream yet.
+
+    The promotion is killed and given up right after the cut; another one ends what it has begun.
+    """
     source, inventory = source_of_three, edited(world, CLONE, {"pg_delay": "1h"})
     configured = world.rest(world.leader(source), "config")
     with application(world, source, pause_seconds=1, archived=True) as writer:
@@ -226,11 +231,42 @@ def test_a_delay_and_a_slot_end_with_the_promotion(world: World, source_of_three
         for member in world.members(CLONE):
             assert world.psql(member, f"SELECT pg_last_wal_replay_lsn() < '{end}'") == [(True,)], member.name
         assert status_of(world, CLONE)["standby"]["delay_seconds"] == 3600
+        controllers.append(controller := world.start("promote", CLONE, "--yes"))
+        controller.wait_for_step("step_begun", "set_own_roles")
+        controller.kill()
+        given_up = world.pgdolly("resume", controller.run(), "--abandon")
+        assert f"pgdolly promote {CLONE}" in given_up.stdout, given_up
+        assert world.psql(leader, slots), "the source still keeps WAL for it"
+        refused = world.pgdolly("cleanup", CLONE, "--yes", status=REFUSED)
+        checked = world.pgdolly("check", CLONE, status=None)
+        for said in (refused.stderr, checked.stdout):
+            assert controller.run() in said and f"pgdolly promote {CLONE}" in said, said
         world.pgdolly("promote", CLONE, "--yes")
+        world.pgdolly("check", CLONE)
         assert delays(world) == ["0"] * len(world.members(CLONE))
         assert world.psql(world.leader(CLONE), f"SELECT 1 FROM heartbeats WHERE number = {last}") == [(1,)]
         wait_until(lambda: not world.psql(leader, slots), 60, "the source to drop the slot")
         assert world.rest(leader, "config") == configured
+        for member in world.members(CLONE):
+            written = world.as_dbsu(member, "cat", str(member.patroni_config))
+            assert "restore_command" not in written, member.name
+        assert_streams_after_a_restart(world)
+
+
+def assert_streams_after_a_restart(world: World) -> None:
+    """With the passwords that patroni.yml has now, which a connection that stands does not need."""
+    leader, others = world.leader(CLONE), len(world.members(CLONE)) - 1
+    for member in world.members(CLONE):
+        if member != leader:
+            world.stop_service(member)
+            world.start_service(member)
+    streams = "SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'"
+    wait_until(
+        lambda: len(world.psql(leader, streams)) == others,
+        60,
+        f"the replicas of {CLONE} to stream again",
+        seen=lambda: world.view(CLONE),
+    )
 
 
 def delays(world: World) -> list[str]:

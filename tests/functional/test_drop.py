@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -262,12 +263,12 @@ def test_killed_and_begun_anew(world: World, scenario: Scenario, controllers: li
 def deleted_but_stopped(world: World) -> str:
     """Go on by hand as the killed drop may have: the stanza is gone, and pgBackRest not started again."""
     member = world.members(CLONE)[0]
-    config = str(member.on_node(member.pgbackrest_config))
+    configured = re.search(r"^lock-path=(.*)$", member.pgbackrest_config.read_text(), re.MULTILINE)
     for command in (("stop",), ("stanza-delete", "--force")):
-        world.as_dbsu(member, "pgbackrest", f"--config={config}", f"--stanza={CLONE}", *command)
-    lock_path = world.as_dbsu(member, "sed", "-n", "s/^lock-path=//p", config).strip() or "/tmp/pgbackrest"
-    world.as_dbsu(member, "test", "-e", f"{lock_path}/{CLONE}.stop")
-    return f"{lock_path}/{CLONE}.stop"
+        world.execute(member, "pb", *command)
+    stop_file = f"{configured[1] if configured else '/tmp/pgbackrest'}/{CLONE}.stop"
+    world.as_dbsu(member, "test", "-e", stop_file)
+    return stop_file
 
 
 @pytest.mark.usefixtures("no_clone", "own_backups")

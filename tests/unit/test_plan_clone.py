@@ -23,6 +23,7 @@ from pgdolly.domain.draft import DraftPath
 from pgdolly.domain.errors import CommandFailed, InvalidInput, Refused, StalePlan
 from pgdolly.domain.lsn import LSN
 from pgdolly.drivers.configuration import MemberConfiguration
+from pgdolly.drivers.observation import RunLock
 from pgdolly.drivers.patroni import StandbyCluster
 from pgdolly.drivers.pgbackrest import RestoreSource
 from pgdolly.drivers.store import StoreView
@@ -41,6 +42,7 @@ from pgdolly.operations.request import parse_request
 from pgdolly.operations.running import refuse_stale
 from pgdolly.operations.site import ClusterFacts
 from pgdolly.steps.basebackup import TakeBaseBackup
+from pgdolly.steps.passwords import MakePasswords, ReloadPatroni, SetOwnRoles, UseOwnPasswords
 from pgdolly.steps.promotion import EndDelay, KeepSlot, LeaveArchive, PromoteStandby
 from pgdolly.steps.registry import STEPS
 from pgdolly.steps.standby import FollowUpstream
@@ -177,7 +179,7 @@ def test_no_replica_reads_in_the_sources_archive_when_its_leader_is_promoted() -
 def test_every_members_delay_ends_before_the_promotion(now: bool) -> None:
     """An hour after it, a replica would not have the passwords that the leader's roles get."""
     facts = promotion_facts("pgdolly_pg_test")
-    facts = dataclasses.replace(facts, follows=dataclasses.replace(facts.follows, delay="1h"))
+    facts = dataclasses.replace(facts, follows=StandbyCluster(host="10.10.10.1", port="5432", delay="1h"))
     steps = order(plan_promotion(facts, decide(facts, now=now, backup=True)))
     ends = [(step.instance.member.name, step.leads) for step in steps if isinstance(step, EndDelay)]
     assert ends == [("pg-test-1", True), ("pg-test-2", False)]
@@ -203,6 +205,7 @@ def promotion_facts(slot: str, *, known: bool = True) -> PromotionFacts:
         replayed=at,
         catalogue=None,
         marked={},
+        slot=slot,
         source=member_facts(source, system=SOURCE_SYSTEM) if known else None,
     )
 
@@ -227,6 +230,37 @@ def test_only_a_slot_of_pgdollys_is_dropped(slot: str, known: bool, dropped: boo
     plan = plan_promotion(facts, decide(facts, now=False, backup=True))
     assert any(isinstance(step, KeepSlot) for step in order(plan)) is dropped
     assert [warning.rpartition(": ")[2] for warning in plan.warnings if slot in warning] == said
+
+
+GIVEN_UP = RunLock(
+    run_id="20251227-175000-pg-test-7f3a",
+    operation="promote",
+    controller="bastion",
+    pid=7,
+    began_at="2025-12-27T17:50:00+00:00",
+)
+
+
+def test_a_promotion_that_was_given_up_after_the_cut_is_ended_by_another_one() -> None:
+    """Its roles, its patroni.yml and the source's slot are as that one left them: nobody knows how."""
+    facts = dataclasses.replace(
+        promotion_facts("pgdolly_pg_test"), follows=None, upstream=None, position=None, given_up=GIVEN_UP
+    )
+    plan = plan_promotion(facts, decide(facts, now=False, backup=True))
+    kinds = [type(step) for step in order(plan)]
+    assert not {FollowUpstream, LeaveArchive, EndDelay, PromoteStandby} & set(kinds)
+    expected = (
+        MendStanza,
+        MakePasswords,
+        UseOwnPasswords,
+        SetOwnRoles,
+        ReloadPatroni,
+        KeepSlot,
+        EnableArchiving,
+    )
+    places = [kinds.index(kind) for kind in expected]
+    assert places == sorted(places)
+    assert GIVEN_UP.run_id in plan.summary[0] and plan.warnings == ()
 
 
 NEW = cluster("pg-test", 2)

@@ -54,6 +54,8 @@ def next_commands(run: RunRecord) -> list[str]:
     """What a person types next."""
     if run.state is RunState.ABANDONED and run.operation == "drop":
         return [f"pgdolly drop {run.target}   # removes what is left of it"]
+    if run.state is RunState.ABANDONED and run.operation == "promote":
+        return [f"pgdolly promote {run.target}   # ends what this run has begun"]
     if run.state is RunState.ABANDONED and run.steps:
         return [f"pgdolly status {run.target}   # its members stand as the run left them"]
     if run.operation != "reset" or not run.parts:

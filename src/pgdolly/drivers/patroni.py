@@ -163,6 +163,8 @@ async def edit_configuration(shell: Shell, member: Member, command: Command) -> 
     :raises CommandFailed: if Patroni refused it.
     """
     answer = await run_node_program(shell, command)
+    if answer["status"] == 0:
+        raise CommandFailed(f"Patroni does not answer: {answer['body']}", where=member.name)
     if answer["status"] != 200:
         raise CommandFailed(
             f"Patroni refused a change of the cluster's configuration: {answer['body']}", where=member.name

@@ -17,7 +17,7 @@ from pgdolly.engine.plan import Lane, Plan, Stage
 from pgdolly.engine.record import RunRecord
 from pgdolly.engine.step import Step
 from pgdolly.inventory.fleet import Fleet
-from pgdolly.operations.locking import held
+from pgdolly.operations.locking import held, promotion_given_up
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.running import carry_out, refuse_stale
 from pgdolly.operations.site import ClusterFacts, instance_of, observe_cluster, refuse_silent, world_of
@@ -119,6 +119,15 @@ def refuse(facts: CleanupFacts) -> None:
                 untouched=NOTHING,
                 next_command=f"pgbackrest --stanza={member.stanza} start, on {member.member.name}",
             )
+    given_up = promotion_given_up(facts.cluster)
+    if given_up is not None:
+        raise Refused(
+            f"run {given_up.run_id} ({given_up.operation}) was given up before this was a cluster of its own: its "
+            "passwords and its way to the source's archive may be the source's still",
+            where=facts.cluster.cluster.name,
+            untouched=NOTHING,
+            next_command=f"pgdolly promote {facts.cluster.cluster.name}, which ends that and takes a backup",
+        )
     collision = colliding_history(facts)
     if collision is not None:
         stanza = facts.leader.stanza

@@ -15,6 +15,7 @@ from pgdolly.domain.errors import ConnectionLost, Refused
 from pgdolly.drivers.node_program import node_program, run_node_program
 from pgdolly.drivers.observation import RunLock
 from pgdolly.engine.executor import RECONNECT_SECONDS
+from pgdolly.operations.site import ClusterFacts
 from pgdolly.steps.world import World
 from pgdolly.transport.together import together
 
@@ -46,6 +47,15 @@ def held(cluster: str, member: str, lock: RunLock) -> Refused:
         untouched="nothing was changed",
         next_command=f"pgdolly resume {lock.run_id}, or to give it up: pgdolly resume {lock.run_id} --abandon",
     )
+
+
+def promotion_given_up(cluster: ClusterFacts) -> RunLock | None:
+    """The run that was given up while it made a clone a cluster of its own.
+
+    Where it stood nobody knows any more: its passwords, its way to an archive, its slot may be the source's still.
+    """
+    marks = (member.abandoned for member in cluster.members)
+    return next((mark for mark in marks if mark is not None and mark.operation in ("promote", "clone")), None)
 
 
 async def take_locks(world: World, members: Sequence[Member], *, run_id: str, operation: str) -> None:

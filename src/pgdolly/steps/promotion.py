@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pgdolly.domain.command import Command
-from pgdolly.domain.errors import CommandFailed
+from pgdolly.domain.errors import CommandFailed, PgdollyError
 from pgdolly.drivers import patroni, postgres
 from pgdolly.drivers.node_program import run_node_program
 from pgdolly.drivers.patroni import MemberView, RecoverySetting
@@ -264,7 +264,17 @@ class KeepSlot:
 
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
         shell, member = context.world.shell(self.instance.member), self.instance.member
-        configuration = await patroni.edit_configuration(shell, member, self.commands()[0])
+        try:
+            configuration = await patroni.edit_configuration(shell, member, self.commands()[0])
+        except PgdollyError as error:
+            if self.kept:
+                raise
+            # The source may be gone for good, which is why its clone is promoted or dropped.
+            there = self.commands()[0].shown()
+            context.note(
+                f"slot {self.slot} stays at {member.cluster}, and keeps WAL there ({error}): {there}"
+            )
+            return None
         if (
             configuration.get("slots") == {}
         ):  # it was the only one: the source is to be as if it had never been

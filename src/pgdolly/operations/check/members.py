@@ -11,6 +11,7 @@ from pgdolly.domain.errors import InvalidInput
 from pgdolly.drivers import services
 from pgdolly.operations.check.finding import Cure, Finding, error
 from pgdolly.operations.check.observe import CheckFacts
+from pgdolly.operations.locking import promotion_given_up
 from pgdolly.operations.look import MemberLook
 
 STANZA_OPTION = re.compile(r"--stanza[= ]['\"]?([^\s'\"]+)")
@@ -67,6 +68,15 @@ def member_findings(facts: CheckFacts) -> Iterator[Finding]:
             Cure(
                 command=patronictl(facts.look.members[0], f"list {facts.name}"), on=facts.look.members[0].name
             ),
+        )
+    given_up = promotion_given_up(facts.look.facts)
+    if given_up is not None and facts.leader is not None:
+        yield error(
+            "promotion_given_up",
+            facts.name,
+            f"run {given_up.run_id} ({given_up.operation}) was given up before this was a cluster of its own: its "
+            "passwords and its way to the source's archive may be the source's still, which may keep WAL for it, too",
+            Cure(command=f"pgdolly promote {facts.name}"),
         )
     yield from _stanza_names(facts)
 

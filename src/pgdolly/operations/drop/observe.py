@@ -113,7 +113,7 @@ async def observe(fleet: Fleet, name: str, *, with_backups: bool) -> tuple[DropF
             return error
 
     found, neighbours = await together(
-        together(*(look(member) for member in cluster.members)), _neighbours(fleet, cluster)
+        together(*(look(member) for member in cluster.members)), neighbours_of(fleet, cluster)
     )
     facts = DropFacts(
         cluster=cluster,
@@ -138,13 +138,13 @@ async def observe(fleet: Fleet, name: str, *, with_backups: bool) -> tuple[DropF
             neighbours=neighbours,
             repo_keys=keys,
             backups_stay=stay,
-            kept_slots=await _kept_slots(fleet, world, cluster, store, neighbours),
+            kept_slots=await kept_slots(fleet, world, cluster, store, neighbours),
         ),
         world,
     )
 
 
-async def _kept_slots(
+async def kept_slots(
     fleet: Fleet, world: World, cluster: Cluster, store: StoreView | None, neighbours: tuple[Neighbour, ...]
 ) -> tuple[KeptSlot, ...]:
     """By what the cluster follows, and by the name that a clone gives: one that failed follows nobody yet."""
@@ -187,7 +187,8 @@ async def _may_be_held(world: World, remains: Remains) -> bool:
         return True
 
 
-async def _neighbours(fleet: Fleet, cluster: Cluster) -> tuple[Neighbour, ...]:
+async def neighbours_of(fleet: Fleet, cluster: Cluster) -> tuple[Neighbour, ...]:
+    """Every other cluster of the inventory, as one of its members tells of it."""
     turn = asyncio.Semaphore(_CLUSTERS_AT_ONCE)
 
     async def look(other: Cluster) -> Neighbour:

@@ -11,11 +11,12 @@ from pgdolly.domain.lsn import LSN
 from pgdolly.drivers import postgres
 from pgdolly.drivers.catalogue import read_catalogue
 from pgdolly.drivers.configuration import PathFacts, look_at_paths
-from pgdolly.drivers.observation import MemberFacts
+from pgdolly.drivers.observation import MemberFacts, RunLock
 from pgdolly.drivers.patroni import StandbyCluster
 from pgdolly.drivers.upstream import Position, UpstreamServers, ask_upstream, listed
 from pgdolly.inventory.fleet import Fleet
-from pgdolly.operations.locking import held
+from pgdolly.operations.drop.observe import kept_slots, neighbours_of
+from pgdolly.operations.locking import held, promotion_given_up
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.site import ClusterFacts, instance_of, member_at, observe_cluster, world_around
 from pgdolly.steps.standby import RECEIVED
@@ -26,20 +27,25 @@ from pgdolly.steps.world import World
 class PromotionFacts:
     """The standby cluster, its configuration, how far it is, and how far its upstream is (None: it does not answer).
 
+    :param follows, upstream: None if the cut is made already, by a run that was given up before it had ended.
+    :param given_up: that run.
+    :param slot: in which the source keeps WAL for it.
     :param marked: each member's patroni.yml: whether a clone made it, and whether the dbsu can write it.
     :param source: the cluster of the inventory that has the upstream's addresses, with a member that answers.
     """
 
     cluster: ClusterFacts
     leader: MemberFacts
-    follows: StandbyCluster
-    upstream: UpstreamServers
+    follows: StandbyCluster | None
+    upstream: UpstreamServers | None
     position: Position | None
     problem: PgdollyError | None
     replayed: LSN | None
     catalogue: Catalogue | None
     marked: dict[str, PathFacts]
+    slot: str | None
     source: MemberFacts | None
+    given_up: RunLock | None = None
 
 
 async def observe(fleet: Fleet, name: str) -> tuple[PromotionFacts, World]:
@@ -65,23 +71,28 @@ async def observe(fleet: Fleet, name: str) -> tuple[PromotionFacts, World]:
             next_command=f"pgdolly status {name}",
         )
     shell = world.shell(leader.member)
-    follows = facts.follows
-    if follows is None:
+    follows, given_up = facts.follows, promotion_given_up(facts)
+    if follows is None and given_up is None:
         raise Refused(
             f"{name} is no standby cluster: it is promoted already",
             where=name,
             untouched=NOTHING,
             next_command=f"pgdolly status {name}; its backups: pgdolly cleanup {name}",
         )
-    source = await member_at(fleet, world, follows.addresses, but=cluster)
-    standby = source is not None and source.standby_cluster is not None
-    upstream = listed(follows.addresses, standby=standby)
     position: Position | None = None
     problem: PgdollyError | None = None
-    try:
-        position = await ask_upstream(shell, leader.member, upstream, bin_directory=leader.bin_directory)
-    except CommandFailed as error:
-        problem = error
+    if follows is not None:
+        slot, source = follows.slot, await member_at(fleet, world, follows.addresses, but=cluster)
+        standby = source is not None and source.standby_cluster is not None
+        upstream = listed(follows.addresses, standby=standby)
+        try:
+            position = await ask_upstream(shell, leader.member, upstream, bin_directory=leader.bin_directory)
+        except CommandFailed as error:
+            problem = error
+    else:
+        kept = await kept_slots(fleet, world, cluster, None, await neighbours_of(fleet, cluster))
+        slot, source = (kept[0].name, kept[0].keeper) if kept else (None, None)
+        upstream = None
     command = await postgres.public_sql_command(shell, instance_of(leader), RECEIVED)
     [[replayed, *_]] = await postgres.query(shell, command, doing=f"ask {leader.member.name} how far it is")
     try:
@@ -104,7 +115,9 @@ async def observe(fleet: Fleet, name: str) -> tuple[PromotionFacts, World]:
             replayed=LSN.parse(replayed) if replayed else None,
             catalogue=catalogue,
             marked=marked,
-            source=source if follows.slot is not None else None,
+            slot=slot,
+            source=source if slot is not None else None,
+            given_up=given_up if follows is None else None,
         ),
         world,
     )

@@ -15,7 +15,7 @@ from pgdolly.steps.promotion import is_made
 def decide(facts: PromotionFacts, *, now: bool, backup: bool) -> Promotion:
     """:raises Refused: if it cannot be told what would be missing, and that was not accepted."""
     name = facts.cluster.cluster.name
-    if facts.position is None and not now:
+    if facts.upstream is not None and facts.position is None and not now:
         assert facts.problem is not None
         raise Refused(
             f"its upstream {facts.upstream} does not answer, so nobody can tell what {name} lacks; it has replayed "
@@ -27,13 +27,14 @@ def decide(facts: PromotionFacts, *, now: bool, backup: bool) -> Promotion:
     current = facts.catalogue.current if facts.catalogue is not None else None
     own = all((found.first_line or "").startswith(MARK) for found in facts.marked.values())
     replicas = [member for member in facts.cluster.members if member is not facts.leader]
-    slot = facts.follows.slot if facts.source is not None and _made_by_pgdolly(facts) else None
+    slot = facts.slot if facts.source is not None and is_made(facts.slot) else None
     return Promotion(
         leader=instance_of(facts.leader),
         replicas=tuple(instance_of(member) for member in replicas),
         stanza=facts.leader.stanza,
         upstream=None if now else facts.upstream,
-        delayed=facts.follows.delay is not None,
+        cut=facts.upstream is not None,
+        delayed=facts.follows is not None and facts.follows.delay is not None,
         stanza_need="create"
         if current is None
         else ("nothing" if current.system_identifier == facts.leader.system_identifier else "upgrade"),
@@ -47,12 +48,17 @@ def decide(facts: PromotionFacts, *, now: bool, backup: bool) -> Promotion:
 
 def plan_promotion(facts: PromotionFacts, promotion: Promotion) -> Plan:
     """Pure."""
-    name, lag = facts.cluster.cluster.name, _lag(facts)
-    lines = [f"{name} no longer follows {facts.upstream} and is a cluster of its own"]
-    if promotion.upstream is not None:
-        lines.append(f"before that it replays what {facts.upstream} has then: {lag} behind now")
+    name = facts.cluster.cluster.name
+    if facts.given_up is not None:
+        lines = [
+            f"{name} is cut off already, by run {facts.given_up.run_id}, which was given up",
+            "what makes it a cluster of its own is done now, from its passwords on",
+        ]
     else:
-        lines.append(f"it is cut off with what it has received until then (--now): {lag} behind now")
+        lines = [
+            f"{name} no longer follows {facts.upstream} and is a cluster of its own",
+            _cut(facts, promotion),
+        ]
     lines.append(
         {
             "create": f"stanza {promotion.stanza} is created",
@@ -68,9 +74,9 @@ def plan_promotion(facts: PromotionFacts, promotion: Promotion) -> Plan:
             "restore_command or a delay in its recovery_conf and a standby_cluster in its bootstrap section have to be "
             "taken out there by hand"
         )
-    if facts.follows.slot is not None and promotion.slot is None:
-        why = "no node of the inventory has it" if _made_by_pgdolly(facts) else "pgdolly did not make it"
-        warnings.append(f"slot {facts.follows.slot} at {facts.upstream} is not dropped: {why}")
+    if facts.slot is not None and promotion.slot is None:
+        why = "no node of the inventory has it" if is_made(facts.slot) else "pgdolly did not make it"
+        warnings.append(f"slot {facts.slot} at {facts.upstream} is not dropped: {why}")
     return Plan(
         operation="promote",
         target=name,
@@ -81,9 +87,11 @@ def plan_promotion(facts: PromotionFacts, promotion: Promotion) -> Plan:
     )
 
 
-def _made_by_pgdolly(facts: PromotionFacts) -> bool:
-    """Whether the slot has the name that a clone gives it; another one may keep WAL for somebody else, too."""
-    return is_made(facts.follows.slot)
+def _cut(facts: PromotionFacts, promotion: Promotion) -> str:
+    lag = _lag(facts)
+    if promotion.upstream is not None:
+        return f"before that it replays what {facts.upstream} has then: {lag} behind now"
+    return f"it is cut off with what it has received until then (--now): {lag} behind now"
 
 
 def _lag(facts: PromotionFacts) -> str:

@@ -22,7 +22,7 @@ from pgdolly.steps.verify import VerifyCluster
 class Promotion:
     """What is decided about a promotion.
 
-    :param upstream: waited for; None: the cut is made where the cluster stands.
+    :param cut: it is not cut off yet. :param upstream: waited for; None: the cut is made where the cluster stands.
     :param own_passwords: its roles are the source's, and are to become its own: pgdolly made the cluster.
     :param stanza_need: what its stanza needs to take its WAL.
     :param patroni_names: what Patroni calls a member, by the inventory's name, where they differ.
@@ -33,6 +33,7 @@ class Promotion:
     replicas: tuple[Instance, ...]
     stanza: str
     upstream: UpstreamServers | None
+    cut: bool = True
     stanza_need: Literal["nothing", "create", "upgrade"] = "create"
     delayed: bool = False
     own_passwords: bool = True
@@ -61,14 +62,17 @@ def promotion_stages(promotion: Promotion) -> list[Stage]:
         cut.append(
             MendStanza(instance=leader, stanza=promotion.stanza, need=promotion.stanza_need, online=False)
         )
-    promote = PromoteStandby(instance=leader, patroni_name=promotion.patroni_name(leader))
-    if promotion.own_passwords and promotion.replicas:
+    if promotion.own_passwords and promotion.replicas and promotion.cut:
         if cut:
             stages.append(Stage("get ready for the cut", (_lane(leader, *cut),)))
         leave = tuple(_lane(replica, LeaveArchive(instance=replica)) for replica in promotion.replicas)
         stages += [Stage("leave the source's archive", leave)]
         cut = []
-    stages.append(Stage("cut it off from its upstream", (_lane(leader, *cut, promote),)))
+    if promotion.cut:
+        cut.append(PromoteStandby(instance=leader, patroni_name=promotion.patroni_name(leader)))
+        stages.append(Stage("cut it off from its upstream", (_lane(leader, *cut),)))
+    elif cut:
+        stages.append(Stage("get its stanza ready", (_lane(leader, *cut),)))
     if promotion.own_passwords:
         stages += [
             *own_passwords_stages(leader, members),

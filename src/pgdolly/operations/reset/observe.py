@@ -16,6 +16,7 @@ from pgdolly.drivers.observation import MemberFacts
 from pgdolly.drivers.repository import FROM_STDIN, reading
 from pgdolly.drivers.server_state import ServerState, read_server_state
 from pgdolly.inventory.fleet import Fleet
+from pgdolly.operations.locking import promotion_given_up
 from pgdolly.operations.request import PitrRequest
 from pgdolly.operations.reset.repository import foreign_repository
 from pgdolly.operations.site import ClusterFacts, instance_of, observe_cluster, refuse_silent, world_of
@@ -122,7 +123,8 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
         (catalogue, foreign), target_catalogue = await together(of_source(), of_target())
     server = await _server_of(world, leader) if source.name == target.name else None
     upstream = upstream_of(fleet, target_facts)
-    borrowed = upstream is not None and await _made_by_a_clone(world, target_facts)
+    follows = upstream is not None or promotion_given_up(target_facts) is not None
+    borrowed = follows and await _made_by_a_clone(world, target_facts)
     return (
         ResetFacts(
             target=target_facts,
