@@ -30,7 +30,7 @@ from pgdolly.drivers.store import StoreView
 from pgdolly.drivers.upstream import Position, UpstreamServers
 from pgdolly.engine.plan import Plan, outline
 from pgdolly.operations.clone.blueprint import CloneBlueprint, NewMember, StandbyPlan
-from pgdolly.operations.clone.decide import present_facts
+from pgdolly.operations.clone.decide import filled_from, present_facts
 from pgdolly.operations.clone.describe import describe
 from pgdolly.operations.clone.observe import CloneFacts, position_of, upstream_of
 from pgdolly.operations.clone.plan import plan_clone
@@ -276,6 +276,12 @@ def request(**given: Any) -> CloneRequest:
     [
         (request(standby=True, pitr={"xid": 1000}), NEW, "cannot stand at a point"),
         (request(via="stream", pitr={"lsn": "0/1"}), NEW, "--via stream"),
+        (
+            request(via="stream", standby=True, pitr={"repo": 1}),
+            NEW,
+            "--repo and --set choose among its backups",
+        ),
+        (request(via="stream", pitr={"set": "20251227-090000F"}), NEW, "--repo and --set"),
         (request(slot=True, pitr={"type": "immediate"}), NEW, "--slot"),
         (request(delay="1h"), NEW, "for a standby cluster"),
         (request(delay="a while", standby=True), NEW, "'a while'"),
@@ -350,6 +356,48 @@ def clone_facts(*, now: bool, backups: tuple[BackupSet, ...] | None = None) -> C
         upstream=UPSTREAM if now else None,
         position=at if now else None,
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (request(standby=True, pitr={"repo": 9}), "there is no repository 9 to read from"),
+        (request(standby=True, via="backup"), "there is no backup of the present system"),
+        (request(standby=True, pitr={"repo": 1}), "there is no backup of the present system"),
+    ],
+)
+def test_backups_that_were_asked_for_are_not_replaced_by_base_backups(asked: CloneRequest, said: str) -> None:
+    facts = dataclasses.replace(clone_facts(now=True, backups=()), request=asked)
+    with pytest.raises(Refused, match=said) as raised:
+        filled_from(facts)
+    assert raised.value.untouched == "nothing was changed" and raised.value.next_command
+
+
+@pytest.mark.parametrize(
+    ("catalogue_too", "via", "said"),
+    [
+        (True, None, "(stanza pg-meta: there is no backup of the present system"),
+        (False, None, "(pg-test-1: no route to the repository)"),
+        (True, "stream", None),
+        (False, "stream", None),
+    ],
+)
+def test_base_backups_instead_of_backups_are_warned_of_with_the_reason(
+    catalogue_too: bool, via: Any, said: str | None
+) -> None:
+    problem = CommandFailed("no route to the repository", where="pg-test-1")
+    facts = clone_facts(now=True, backups=())
+    facts = dataclasses.replace(facts, request=request(standby=True, via=via))
+    if not catalogue_too:
+        facts = dataclasses.replace(facts, catalogue=None, no_catalogue=problem)
+    found, unused = filled_from(facts)
+    assert found is None
+    _, warnings = describe(BLUEPRINTS["streamed-with-a-slot"], facts, NOTHING_STORED, unused=unused)
+    if said is None:
+        assert warnings == ()
+    else:
+        [warning] = warnings
+        assert "the backups of pg-meta cannot be used" in warning and said in warning
 
 
 def test_every_new_node_is_asked_whether_it_may_follow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ async def decide(facts: CloneFacts, world: World, *, resumed: str | None = None)
 
     :raises Refused, InvalidInput: before anything is touched, with what stands in the way."""
     request = facts.request
-    resolved = None if request.to_a_point else _filled_from(facts)
+    resolved, unused = (None, None) if request.to_a_point else filled_from(facts)
     blanks = await _look_at_blanks(facts, world, resolved, resumed)
     first = blanks[facts.first.name]
     store = await _look_into_store(facts, world, first)
@@ -85,7 +85,7 @@ async def decide(facts: CloneFacts, world: World, *, resumed: str | None = None)
     else:
         refuse_former_stanza(facts)
         blueprint = dataclasses.replace(blueprint, standby=_standby(facts, resolved))
-    summary, warnings = describe(blueprint, facts, store)
+    summary, warnings = describe(blueprint, facts, store, unused=unused)
     return Decided(
         dataclasses.replace(
             blueprint,
@@ -141,12 +141,18 @@ def reset_facts(facts: CloneFacts, blanks: dict[str, Blank]) -> ResetFacts:
     )
 
 
-def _filled_from(facts: CloneFacts) -> ResolvedRecovery | None:
-    """The newest backup set; None for base backups: no repository that can be reached, or none wanted."""
-    if facts.request.via == "stream" or facts.catalogue is None:
-        return None
+def filled_from(facts: CloneFacts) -> tuple[ResolvedRecovery | None, PgdollyError | None]:
+    """The newest backup set; None for base backups, with what is wrong with the backups if none were asked for.
+
+    :raises PgdollyError: what is wrong with the backups, if they were: nobody expects all of a running source to be
+        read then.
+    """
+    if facts.request.via == "stream":
+        return None, None
+    if facts.catalogue is None:
+        return None, facts.no_catalogue
     try:
-        return resolve(
+        resolved = resolve(
             facts.catalogue,
             target=RecoveryTarget(type=TargetType.DEFAULT),
             backup_set=facts.request.pitr.set,
@@ -155,10 +161,11 @@ def _filled_from(facts: CloneFacts) -> ResolvedRecovery | None:
             now=datetime.now(UTC),
             cluster=facts.source.cluster.name,
         )
-    except PgdollyError:
-        if facts.request.via == "backup":
+    except PgdollyError as error:
+        if facts.request.names_backups:
             raise
-        return None
+        return None, error
+    return resolved, None
 
 
 async def _look_at_blanks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgdolly.domain.errors import PgdollyError
 from pgdolly.drivers.store import StoreView
 from pgdolly.operations.clone.blueprint import CloneBlueprint, StandbyPlan
 from pgdolly.operations.clone.observe import CloneFacts
@@ -10,9 +11,12 @@ from pgdolly.recovery.resolved import ResolvedRecovery
 
 
 def describe(
-    blueprint: CloneBlueprint, facts: CloneFacts, store: StoreView
+    blueprint: CloneBlueprint, facts: CloneFacts, store: StoreView, *, unused: PgdollyError | None = None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The summary and the warnings."""
+    """The summary and the warnings.
+
+    :param unused: why no backup is restored, although nobody asked for base backups.
+    """
     new, source = blueprint.new_cluster, blueprint.source_cluster
     warnings = []
     followed = facts.template_cluster.cluster.name
@@ -35,10 +39,10 @@ def describe(
     else:
         assert blueprint.standby is not None
         summary = [*_standby_summary(blueprint, blueprint.standby)]
-        if facts.no_catalogue is not None:
+        if unused is not None:
             warnings.append(
-                f"the backups of {source} cannot be read from there ({facts.no_catalogue.what}): the members are "
-                "filled by base backups, and WAL that the source does not have any more is lost to them"
+                f"the backups of {source} cannot be used ({unused}): its members are filled by base backups, which "
+                "read all of the running source, and WAL that the source does not have any more is lost to them"
             )
     names = ", ".join(member.name for member in blueprint.members)
     summary.append(f"its configuration follows {facts.template.member.name}'s, on {names}")

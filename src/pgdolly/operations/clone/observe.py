@@ -84,7 +84,7 @@ async def observe(fleet: Fleet, request: CloneRequest) -> tuple[CloneFacts, Worl
             run = reading(world.shell(first).run, repository)
             return repository, await read_catalogue(run, stanza, config=FROM_STDIN), None
         except PgdollyError as error:
-            if request.to_a_point or request.via == "backup":
+            if request.to_a_point or request.names_backups:
                 error.untouched = NOTHING
                 raise
             return repository, None, error

@@ -43,6 +43,11 @@ class CloneRequest:
         """Whether it begins at a point in the source's past, which needs its backups alone."""
         return self.pitr.target().type is not TargetType.DEFAULT or self.pitr.set is not None
 
+    @property
+    def names_backups(self) -> bool:
+        """Whether the backups were asked for, so that nothing else takes their place."""
+        return self.via == "backup" or self.pitr.repo is not None or self.pitr.set is not None
+
 
 def checked(request: CloneRequest, new: Cluster) -> CloneRequest:
     """The request with what the inventory says of the new cluster: `pg_upstream` makes a standby cluster of it.
@@ -55,6 +60,10 @@ def checked(request: CloneRequest, new: Cluster) -> CloneRequest:
 
     if request.source == request.new:
         raise contradiction("a cluster is no clone of itself: pgdolly reset recovers it in place")
+    if request.via == "stream" and request.names_backups:
+        raise contradiction(
+            "--via stream copies the running source, and --repo and --set choose among its backups: leave one out"
+        )
     if request.to_a_point:
         if request.standby:
             raise contradiction(
