@@ -109,6 +109,43 @@ def test_a_plan_shows_every_command_and_lanes_that_are_alike_once(capsys: pytest
     assert capsys.readouterr().out == PRINTED
 
 
+def looking(name: str, path: str) -> Lane:
+    return Lane(name, (Look(what=f"look at {path}", argv=("ls", path)),))
+
+
+def test_what_members_have_of_their_own_is_shown_of_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """What one member loses is not to be read off another one's path."""
+    lanes = (
+        looking("pg-dev-1", "/srv/pg-dev-1/data"),
+        looking("pg-dev-2", "/srv/pg-dev-2/data"),
+        looking("pg-dev-3", "/srv/pg-dev-1/data"),
+        looking("pg-dev-10", "/srv/pg-dev-10/data"),
+    )
+    print_plan(Plan(operation="drop", target="pg-dev", stages=(Stage("Look", lanes),)))
+    assert (
+        capsys.readouterr().out
+        == """\
+Plan: drop pg-dev
+
+1. Look
+   pg-dev-1, pg-dev-2, pg-dev-10 (MEMBER stands for each)
+     1.1 read    look at /srv/MEMBER/data
+          dbsu:  ls /srv/MEMBER/data
+   pg-dev-3
+     1.1 read    look at /srv/pg-dev-1/data
+          dbsu:  ls /srv/pg-dev-1/data
+
+4 steps: 4 read
+"""
+    )
+
+
+def test_one_step_is_counted_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    stage = Stage("Look", (looking("pg-dev-1", "/srv/pg-dev-1/data"),))
+    print_plan(Plan(operation="drop", target="pg-dev", stages=(stage,)))
+    assert capsys.readouterr().out.endswith("ls /srv/pg-dev-1/data\n\n1 step: 1 read\n")
+
+
 def test_an_empty_plan_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     print_plan(Plan(operation="cleanup", target="pg-test"))
     assert capsys.readouterr().out == "Plan: cleanup pg-test\n\nThere is nothing to do.\n"
