@@ -465,6 +465,17 @@ def test_a_stop_file_goes_with_the_stanza_and_stays_with_it() -> None:
     assert plan_drop(kept, fleet(), with_backups=False).stages == ()
 
 
+def test_no_data_is_lost_where_there_is_none() -> None:
+    """A drop before has removed it, and kept the backups that go now."""
+    config = ConfigurationFile(path=PurePosixPath("/etc/pgbackrest/pgbackrest.conf"), made=True)
+    left = tuple(blank(each, stanza="pg-meta2", files=(config,)) for each in _MEMBERS)
+    plan = plan_drop(facts(members=left, store=None, repo_keys=(1,)), fleet(), with_backups=True)
+    assert plan.summary == (
+        "what is left of pg-meta2 (pg-meta2-1, pg-meta2-2, pg-meta2-3) is removed; its nodes hold no data of it",
+        "its backups are LOST: stanza pg-meta2 in repo1",
+    )
+
+
 def test_what_leads_to_backups_that_stay_goes_with_them() -> None:
     config = PurePosixPath("/etc/pgbackrest/pgbackrest.conf")
 

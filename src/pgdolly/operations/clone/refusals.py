@@ -170,9 +170,9 @@ def refuse_former_stanza(facts: CloneFacts) -> None:
         "collide with it [045]",
         where=facts.new.name,
         untouched=NOTHING,
-        next_command=f"clone it to a point, and it begins a timeline that is free: pgdolly clone "
-        f"{facts.source.cluster.name} {facts.new.name} --time …; after that pgdolly drop {facts.new.name} "
-        "--with-backups can give them all up",
+        next_command=f"pgdolly drop {facts.new.name} --with-backups, which deletes them if a drop of it kept them; or, "
+        "to keep them, clone it to a point, and it begins a timeline that is free: pgdolly clone "
+        f"{facts.source.cluster.name} {facts.new.name} --time …",
     )
 
 

@@ -86,13 +86,18 @@ def plan_drop(facts: DropFacts, fleet: Fleet, *, with_backups: bool) -> Plan:
 def _anything(facts: DropFacts, made: dict[str, set[PurePosixPath]], *, with_backups: bool) -> bool:
     """Whether there is anything to remove; an empty data directory is as good as none."""
     return (
-        any(m.running or m.up or not m.empty or m.fillers or m.work for m in facts.members)
+        _has_data(facts)
+        or any(member.up or member.work for member in facts.members)
         or any(made.values())
         or (not facts.backups_stay and any(member.stopped for member in facts.members))
         or bool(facts.kept_slots)
         or (facts.store is not None and not facts.store.empty)
         or (with_backups and bool(facts.repo_keys))
     )
+
+
+def _has_data(facts: DropFacts) -> bool:
+    return any(member.running or member.fillers or not member.empty for member in facts.members)
 
 
 def _stop(member: Remains) -> tuple[Lane, ...]:
@@ -140,7 +145,11 @@ def _remove_made(member: Remains, paths: set[PurePosixPath]) -> RemoveMade:
 def _summary(facts: DropFacts, fleet: Fleet) -> tuple[str, ...]:
     name, archiving = facts.cluster.name, facts.archiving
     listed = ", ".join(member.member.name for member in facts.members)
-    lines = [f"{name} ({listed}) is removed: its data is LOST"]
+    lines = [
+        f"{name} ({listed}) is removed: its data is LOST"
+        if _has_data(facts)
+        else f"what is left of {name} ({listed}) is removed; its nodes hold no data of it"
+    ]
     for member in facts.members:
         outside = [*member.tablespaces, *([member.wal_directory] if member.wal_directory else [])]
         if outside:
