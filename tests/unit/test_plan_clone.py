@@ -263,6 +263,21 @@ def test_a_promotion_that_was_given_up_after_the_cut_is_ended_by_another_one() -
     assert GIVEN_UP.run_id in plan.summary[0] and plan.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("replayed", "said"),
+    [
+        ("0/5000000", "it is not behind now (it has replayed to 0/5000000)"),
+        ("0/5000078", "it is not behind now (it has replayed to 0/5000078)"),
+        ("0/4FFFF00", "it is 256 bytes of WAL behind now (0/4FFFF00 of 0/5000000)"),
+    ],
+)
+def test_how_far_behind_a_promotion_says_it_is(replayed: str, said: str) -> None:
+    """The upstream is asked first, and the standby may have replayed more by the time that it is."""
+    facts = dataclasses.replace(promotion_facts("pgdolly_pg_test"), replayed=LSN.parse(replayed))
+    plan = plan_promotion(facts, decide(facts, now=False, backup=True))
+    assert any(line.endswith(f"has then: {said}") for line in plan.summary)
+
+
 NEW = cluster("pg-test", 2)
 
 

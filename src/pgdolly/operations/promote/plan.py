@@ -90,15 +90,17 @@ def plan_promotion(facts: PromotionFacts, promotion: Promotion) -> Plan:
 def _cut(facts: PromotionFacts, promotion: Promotion) -> str:
     lag = _lag(facts)
     if promotion.upstream is not None:
-        return f"before that it replays what {facts.upstream} has then: {lag} behind now"
-    return f"it is cut off with what it has received until then (--now): {lag} behind now"
+        return f"before that it replays what {facts.upstream} has then: {lag}"
+    return f"it is cut off with what it has received until then (--now): {lag}"
 
 
 def _lag(facts: PromotionFacts) -> str:
     if facts.position is None or facts.replayed is None:
-        return f"nobody can tell how many bytes (it has replayed to {facts.replayed})"
-    behind = max(0, facts.position.lsn.position - facts.replayed.position)
-    return f"{behind:,} bytes of WAL ({facts.replayed} of {facts.position.lsn})"
+        return f"nobody can tell how far it is behind now (it has replayed to {facts.replayed})"
+    behind = facts.position.lsn.position - facts.replayed.position
+    if behind <= 0:  # it was asked after its upstream, which went on meanwhile
+        return f"it is not behind now (it has replayed to {facts.replayed})"
+    return f"it is {behind:,} bytes of WAL behind now ({facts.replayed} of {facts.position.lsn})"
 
 
 def present_facts(facts: PromotionFacts) -> dict[str, str]:
