@@ -211,7 +211,7 @@ def plan_cleanup(facts: CleanupFacts, *, backup: bool) -> Plan:
     ]
     enable.append(EnableArchiving(instance=leader, stanza=stanza, patroni_name=facts.leader.patroni_name))
     # One member after the other, the leader last: the cluster stays readable, and has its leader but for its restart.
-    stages.append(Stage("turn archiving on on every member", (Lane(name, tuple(enable)),)))
+    stages.append(Stage("see that every member archives", (Lane(name, tuple(enable)),)))
     left_out = tuple(_left_out(member) for member, _ in facts.cluster.silent)
     verify = VerifyCluster(
         leader=leader,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from pgdolly.domain.command import Command
@@ -80,12 +80,15 @@ class EnableArchiving:
     leader: Instance | None = None  # None on the leader itself
 
     def title(self) -> str:
-        return f"turn archiving on: {self.instance.member.name} (restart)"
+        return f"see that {self.instance.member.name} archives (restart if it does not)"
 
     def commands(self) -> tuple[Command, ...]:
+        restart = patroni.restart_command(self.instance.member)
         return (
-            Command(argv=("psql",), summary="psql -c 'ALTER SYSTEM RESET archive_mode'"),
-            patroni.restart_command(self.instance.member),
+            Command(
+                argv=("psql",), summary="psql -c 'ALTER SYSTEM RESET archive_mode'  # if archive_mode is off"
+            ),
+            replace(restart, summary=f"{restart.shown()}  # if archive_mode was off"),
         )
 
     async def check(self, context: StepContext) -> StepCheck:
