@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import PurePosixPath
 
 import pytest
@@ -11,6 +12,7 @@ from pgbackrest_recordings import RecordedPgbackrest, recorded_catalogue
 from pgdolly.domain.command import Command, Completed
 from pgdolly.domain.errors import CommandFailed, Refused
 from pgdolly.drivers.catalogue import info_command, read_catalogue, repo_get_command, repo_ls_command
+from pgdolly.drivers.repository import FROM_STDIN
 
 
 def test_a_stanza_with_forks_is_read_whole() -> None:
@@ -77,6 +79,18 @@ def test_a_stanza_that_cannot_be_read_is_refused_with_the_reason(stanza: str, in
     assert said in caught.value.what
     assert caught.value.untouched == "nothing was changed"
     assert caught.value.next_command == "pgbackrest info"
+
+
+def test_a_configuration_out_of_standard_input_is_not_to_be_typed() -> None:
+    recorded = RecordedPgbackrest("nope", "two-repos", info="missing-stanza.info.json")
+
+    async def run(command: Command) -> Completed:
+        argv = tuple(each for each in command.argv if each != f"--config={FROM_STDIN}")
+        return await recorded(dataclasses.replace(command, argv=argv))
+
+    with pytest.raises(Refused) as caught:
+        asyncio.run(read_catalogue(run, "nope", config=FROM_STDIN))
+    assert str(caught.value.next_command).startswith("pgbackrest --stanza=nope info, on a node")
 
 
 def test_an_upgraded_stanza_without_a_backup_is_readable() -> None:

@@ -30,6 +30,7 @@ from pgdolly.drivers.catalogue_format import (
     parse_repo_ls,
     parse_stanza_names,
 )
+from pgdolly.drivers.repository import FROM_STDIN
 from pgdolly.transport.together import together
 
 Run = Callable[[Command], Awaitable[Completed]]
@@ -256,6 +257,8 @@ class _Reader:
             ) from None
 
     def _by_hand(self) -> str:
+        if self.config == FROM_STDIN:  # nobody can type it: what stands there has the repository's secrets
+            return f"pgbackrest --stanza={self.stanza} info, on a node that is configured with the repository"
         config = (f"--config={self.config}",) if self.config is not None else ()
         return shlex.join(("pgbackrest", *config, "info"))
 
