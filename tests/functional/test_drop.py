@@ -71,7 +71,9 @@ def test_somebody_who_receives_is_named(world: World, leads: bool) -> None:
     member = next(each for each in world.members(TARGET) if (each == leader) is leads)
     with receiver(world, member, "the_auditors"):
         result = refused(world)
+        warned = world.pgdolly("reset", TARGET, "--from", SOURCE, "--immediate", "--check")
     assert "the_auditors" in result.stderr and f"from {member.name}" in result.stderr, result
+    assert "the_auditors" in warned.stdout and "CANNOT go on" in warned.stdout, warned
 
 
 @pytest.mark.usefixtures("whole_target")

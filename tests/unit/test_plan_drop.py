@@ -19,12 +19,12 @@ from pgdolly.cli.plan_view import plan_lines
 from pgdolly.domain.cluster import Cluster, Member, Node, ServiceManager
 from pgdolly.domain.draft import MARK
 from pgdolly.domain.errors import CommandFailed, InvalidInput, PgdollyError, Refused, Unreachable
+from pgdolly.drivers.followers import Sender
 from pgdolly.drivers.observation import RunLock
 from pgdolly.drivers.patroni import ClusterView, MemberView
 from pgdolly.drivers.removal import (
     ConfigurationFile,
     Remains,
-    Sender,
     files_of_clone,
     parse_remains,
     remove_data_command,
@@ -35,7 +35,7 @@ from pgdolly.engine.plan import Plan, outline
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.drop.observe import DropFacts, KeptSlot, Neighbour, holders, look_at_neighbour
 from pgdolly.operations.drop.plan import plan_drop
-from pgdolly.operations.drop.refusals import refuse, refuse_unlockable, slot_name
+from pgdolly.operations.drop.refusals import refuse, refuse_unlockable
 from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StartStanza, StopServer
 from pgdolly.steps.member import StopMember
 from pgdolly.steps.promotion import KeepSlot, slot_for
@@ -192,11 +192,6 @@ def test_a_base_backup_is_somebody_elses_unless_patroni_fills_a_member() -> None
 def test_slots_of_others_are_named_also_where_the_server_is_down() -> None:
     refused(with_member(2, running=False, slots=("for_debezium",)), "slot for_debezium on pg-meta2-2")
     refuse(with_member(2, slots=("pg_meta2_1",)), fleet(), with_backups=False)
-
-
-def test_patronis_names_of_slots() -> None:
-    assert slot_name("pg-Test.1") == "pg_test_1"
-    assert slot_name("a b") == "au0032b"
 
 
 def following(host: str, port: str = "5432") -> StoreView:

@@ -15,6 +15,7 @@ from pgdolly.domain.command import Command
 from pgdolly.domain.draft import MARK
 from pgdolly.domain.errors import InvalidInput
 from pgdolly.drivers import services
+from pgdolly.drivers.followers import Followers, Sender, parse_senders
 from pgdolly.drivers.node_program import node_program, run_node_program
 from pgdolly.drivers.observation import RunLock, observe_command
 from pgdolly.drivers.patroni import ClusterView, parse_cluster_view
@@ -23,19 +24,6 @@ from pgdolly.drivers.repository import pgbackrest_path, upstream_path
 from pgdolly.transport.shell import Shell
 
 UNITS = PurePosixPath("/etc/systemd/system")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sender:
-    """Somebody who replicates from a server, as pg_stat_replication has it."""
-
-    application_name: str
-    user: str
-    client: str | None
-    state: str
-
-    def __str__(self) -> str:
-        return f"{self.application_name} ({self.user} from {self.client or 'the node itself'}, {self.state})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +93,10 @@ class Remains:
     @property
     def made(self) -> tuple[ConfigurationFile, ...]:
         return tuple(file for file in self.files if file.made)
+
+    @property
+    def followers(self) -> Followers:
+        return Followers(member=self.member, senders=self.senders, slots=self.slots, fillers=self.fillers)
 
     @property
     def instance(self) -> Instance:
@@ -184,10 +176,7 @@ def parse_remains(member: Member, found: dict[str, Any], more: dict[str, Any]) -
         shared_tablespaces=tuple(more["shared_tablespaces"]),
         wal_directory=PurePosixPath(more["wal_directory"]) if more["wal_directory"] else None,
         slots=tuple(more["slots"]),
-        senders=tuple(
-            Sender(application_name=name, user=user, client=client, state=state)
-            for name, user, client, state in more["senders"]
-        ),
+        senders=parse_senders(more["senders"]),
         patronis=tuple(more["patronis"]),
         fillers=tuple(more["fillers"]),
         stanza=stanza["stanza"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -11,6 +10,7 @@ from pgdolly.domain.errors import Refused, Unreachable
 from pgdolly.drivers.removal import Remains, files_of_clone
 from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.drop.observe import DropFacts, Neighbour
+from pgdolly.operations.followers import described
 from pgdolly.operations.locking import held
 from pgdolly.operations.request import NOTHING
 
@@ -169,7 +169,10 @@ def _refuse_strangers(facts: DropFacts) -> None:
 
 def _refuse_followers(facts: DropFacts) -> None:
     """:raises Refused: naming everybody who replicates from the cluster."""
-    found = [*_connected(facts), *_slots(facts), *_standby_clusters(facts)]
+    found = [
+        *described([member.followers for member in facts.members], names_of(facts)),
+        *_standby_clusters(facts),
+    ]
     if found:
         raise Refused(
             f"it is replicated from: {'; '.join(found)}",
@@ -180,40 +183,6 @@ def _refuse_followers(facts: DropFacts) -> None:
             f"{facts.cluster.name} --set slots.NAME=null --force where Patroni keeps it, else SELECT "
             "pg_drop_replication_slot('…'))",
         )
-
-
-def _connected(facts: DropFacts) -> Iterator[str]:
-    names = names_of(facts)
-    # A replica that Patroni is filling receives as pg_basebackup does for anybody, by two connections.
-    copying = 2 * sum("pg_basebackup" in filler for m in facts.members for filler in m.fillers)
-    for member in facts.members:
-        for sender in member.senders:
-            if sender.application_name in names:
-                continue
-            if sender.application_name == "pg_basebackup" and copying > 0:
-                copying -= 1
-                continue
-            yield f"{sender} from {member.member.name}"
-
-
-def slot_name(member_name: str) -> str:
-    """What Patroni calls a member's slot.
-
-    Source: Patroni, dcs/__init__.py, slot_name_from_member_name.
-    """
-
-    def replaced(match: re.Match[str]) -> str:
-        return "_" if match[0] in "-." else f"u{ord(match[0]):04d}"
-
-    return re.sub("[^a-z0-9_]", replaced, member_name.lower())[:63]
-
-
-def _slots(facts: DropFacts) -> Iterator[str]:
-    own = {slot_name(name) for name in names_of(facts)}
-    for member in facts.members:
-        for slot in member.slots:
-            if slot not in own:
-                yield f"replication slot {slot} on {member.member.name}"
 
 
 def _standby_clusters(facts: DropFacts) -> Iterator[str]:

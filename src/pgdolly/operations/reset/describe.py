@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pgdolly.domain.cluster import Member, ServiceManager
 from pgdolly.domain.target import RecoveryTarget, TargetAction, TargetType
 from pgdolly.drivers import services
+from pgdolly.operations.followers import described
 from pgdolly.operations.reset.blueprint import ResetBlueprint
 from pgdolly.operations.reset.observe import ResetFacts
 
@@ -118,6 +121,7 @@ def warnings_of(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]
     unarchived = _unarchived(blueprint, facts)
     if unarchived is not None:
         warnings.append(unarchived)
+    warnings += _followers(facts)
     view = facts.leader.cluster
     if view is not None and view.paused:
         warnings.append(f"{blueprint.target_cluster} is paused in Patroni; the pause goes with its old life")
@@ -154,6 +158,28 @@ def _unarchived(blueprint: ResetBlueprint, facts: ResetFacts) -> str | None:
     return (
         f"{why}: whatever is committed after segment {resolved.last_segment.name}, the last one in the archive, is "
         f"LOST by this reset. To keep it, cancel, and first:  {cure}"
+    )
+
+
+def _followers(facts: ResetFacts) -> Iterator[str]:
+    """Who replicates from the target, and how they come back: neither its old history nor its slots are there then."""
+    name, found = facts.target.cluster.name, described(facts.followers, facts.target_names)
+    if facts.unasked:
+        yield (
+            f"{', '.join(facts.unasked)} could not be asked who replicates from there: whoever does cannot go on after "
+            "this reset"
+        )
+    if not found:
+        return
+    back = [
+        f"standby cluster {other} by  pgdolly drop {other}  and a new clone, or as a cluster of its own by  "
+        f"pgdolly reset {other} --from {name}"
+        for other in facts.standby_clusters
+    ]
+    back.append("what else receives or subscribes by a new base backup, or a new copy of its tables")
+    yield (
+        f"{name} is replicated from: {'; '.join(found)}. After this reset they CANNOT go on, and come back only anew: "
+        f"{'; '.join(back)}"
     )
 
 

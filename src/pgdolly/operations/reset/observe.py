@@ -12,10 +12,12 @@ from pgdolly.domain.errors import PgdollyError
 from pgdolly.domain.repository import RepositorySettings
 from pgdolly.drivers.catalogue import read_catalogue
 from pgdolly.drivers.configuration import look_at_paths
+from pgdolly.drivers.followers import Followers, look_for_followers
 from pgdolly.drivers.observation import MemberFacts
 from pgdolly.drivers.repository import FROM_STDIN, reading
 from pgdolly.drivers.server_state import ServerState, read_server_state
 from pgdolly.inventory.fleet import Fleet
+from pgdolly.operations.followers import standby_clusters
 from pgdolly.operations.locking import promotion_given_up
 from pgdolly.operations.request import PitrRequest
 from pgdolly.operations.reset.repository import foreign_repository
@@ -47,6 +49,18 @@ class ResetFacts:
     server: ServerState | None = (
         None  # the leader's, of a target that is its own source; None: it does not answer
     )
+
+    followers: tuple[Followers, ...] = ()  # of each of the target's members that could be asked
+    unasked: tuple[str, ...] = ()  # members that could not be asked who replicates from them
+    standby_clusters: tuple[str, ...] = ()  # those of the inventory that follow the target
+
+    @property
+    def target_names(self) -> frozenset[str]:
+        """What Patroni may call the target's members."""
+        return frozenset(
+            {member.name for member in self.target.cluster.members}
+            | {member.patroni_name for member in self.target.members}
+        )
 
     @property
     def in_place(self) -> bool:
@@ -125,20 +139,21 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
     upstream = upstream_of(fleet, target_facts)
     follows = upstream is not None or promotion_given_up(target_facts) is not None
     borrowed = follows and await _made_by_a_clone(world, target_facts)
+    facts = ResetFacts(
+        target=target_facts,
+        source=source_facts,
+        source_stanza=source_stanza,
+        target_stanza=leader.stanza,
+        catalogue=catalogue,
+        target_catalogue=target_catalogue,
+        leader=leader,
+        repository=foreign,
+        upstream=upstream,
+        borrowed=borrowed,
+        server=server,
+    )
     return (
-        ResetFacts(
-            target=target_facts,
-            source=source_facts,
-            source_stanza=source_stanza,
-            target_stanza=leader.stanza,
-            catalogue=catalogue,
-            target_catalogue=target_catalogue,
-            leader=leader,
-            repository=foreign,
-            upstream=upstream,
-            borrowed=borrowed,
-            server=server,
-        ),
+        facts if request.data is not None else await _with_followers(fleet, world, facts),
         dataclasses.replace(world, repository=foreign, passwords=target.passwords if borrowed else {}),
     )
 
@@ -155,6 +170,28 @@ async def _server_of(world: World, leader: MemberFacts) -> ServerState | None:
         )
     except PgdollyError:
         return None
+
+
+async def _with_followers(fleet: Fleet, world: World, facts: ResetFacts) -> ResetFacts:
+    """Who replicates from the target: a reset breaks that. A server that hangs must not keep it from being reset."""
+
+    async def look(member: MemberFacts) -> Followers | None:
+        try:
+            return await look_for_followers(world.shell(member.member), member)
+        except PgdollyError:
+            return None
+
+    members = facts.target.members
+    found = await together(*(look(member) for member in members))
+    followers = tuple(each for each in found if each is not None)
+    return dataclasses.replace(
+        facts,
+        followers=followers,
+        unasked=tuple(
+            member.member.name for member, each in zip(members, found, strict=True) if each is None
+        ),
+        standby_clusters=standby_clusters(fleet, facts.target.cluster.name, followers, facts.target_names),
+    )
 
 
 async def _made_by_a_clone(world: World, target: ClusterFacts) -> bool:
