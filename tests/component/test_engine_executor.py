@@ -159,6 +159,33 @@ def test_a_failing_lane_lets_the_others_go_on_to_the_end_of_their_stage(runs: Pa
     assert "traceback" not in step.details
 
 
+@pytest.mark.parametrize(
+    ("untouched", "next_command", "said"),
+    [
+        (
+            None,
+            None,
+            (
+                "what the steps before it did stays, and is not done again",
+                "pgdolly show {run}; once that is mended: pgdolly resume {run}",
+            ),
+        ),
+        ("the source", "pb start", ("the source", "pb start")),
+    ],
+)
+def test_every_error_of_a_step_says_what_is_untouched_and_what_to_type(
+    runs: Path, untouched: str | None, next_command: str | None, said: tuple[str, str]
+) -> None:
+    error = CommandFailed("it cannot stream", untouched=untouched, next_command=next_command)
+    plan, script = plan_of({"a": ("a1",)}), Script(actions={"a1": failing(error)})
+    with begin(runs, plan) as journal, pytest.raises(CommandFailed) as raised:
+        asyncio.run(run(journal, plan, script))
+    told = said[0], said[1].format(run=journal.run_id)
+    assert (raised.value.untouched, raised.value.next_command) == told
+    details = find_run(runs, "2").steps["1/1/a/1-act"].details
+    assert (details["untouched"], details["next_command"]) == told
+
+
 def test_of_two_failures_the_first_is_raised_and_the_second_is_its_note(runs: Path) -> None:
     plan = plan_of({"a": ("a1",), "b": ("b1",)})
     failed = asyncio.Event()

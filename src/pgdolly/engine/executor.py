@@ -231,6 +231,13 @@ class _Execution(Generic[World]):
 
     def _fail(self, identity: str, lane: str, title: str, error: Exception, seconds: float) -> None:
         error.add_note(f"in step {identity}")
+        if isinstance(error, PgdollyError):
+            # A step knows no more than what went wrong in it; that the run can be taken up is so for each of them.
+            run_id = self.journal.run_id
+            error.untouched = error.untouched or "what the steps before it did stays, and is not done again"
+            error.next_command = error.next_command or (
+                f"pgdolly show {run_id}; once that is mended: pgdolly resume {run_id}"
+            )
         try:
             if identity in self.journal.run.steps:
                 self.journal.append(
