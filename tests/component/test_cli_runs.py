@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from pgdolly.cli.main import cli
+from pgdolly.cli.outcome import next_commands
 from pgdolly.domain.errors import InvalidInput
 from pgdolly.engine.home import controller_home, runs_directory
 from pgdolly.engine.journal import Journal
@@ -174,3 +175,26 @@ def test_a_run_is_taken_up_with_the_inventories_that_it_was_begun_with(inventory
         run = journal.run_id
     with pytest.raises(InvalidInput, match=r"there is no inventory /gone/pigsty\.yml"):
         CliRunner().invoke(cli, ["resume", run], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("begun", "said"),
+    [
+        (
+            "1/2/pg-new-1/1-found_standby",
+            "pgdolly drop pg-new   # removes what there is of it; then clone again",
+        ),
+        (
+            "1/5/pg-new-1/2-promote_standby",
+            "pgdolly status pg-new   # its members stand as the run left them",
+        ),
+    ],
+)
+def test_a_clone_that_is_given_up_is_dropped_unless_it_may_have_a_history_of_its_own(
+    begun: str, said: str
+) -> None:
+    with Journal.create(runs_directory(), operation="clone", target="pg-new", request={}) as journal:
+        journal.record_plan(1, PLAN)
+        journal.append("step_begun", id=begun)
+        journal.end("abandoned")
+    assert next_commands(journal.run) == [said]

@@ -50,12 +50,19 @@ def _standing(run: RunRecord) -> str:
     return ""
 
 
+def _opened(run: RunRecord) -> bool:
+    """Whether a clone may have begun a history of its own, which somebody may want to keep."""
+    return any(step_id.endswith(("-promote_standby", "-promote_leader")) for step_id in run.steps)
+
+
 def next_commands(run: RunRecord) -> list[str]:
     """What a person types next."""
     if run.state is RunState.ABANDONED and run.operation == "drop":
         return [f"pgdolly drop {run.target}   # removes what is left of it"]
-    if run.state is RunState.ABANDONED and run.operation == "promote":
-        return [f"pgdolly promote {run.target}   # ends what this run has begun"]
+    if run.state is RunState.ABANDONED and run.steps and run.operation in ("promote", "clone"):
+        if run.operation == "promote" or _opened(run):
+            return [f"pgdolly promote {run.target}   # ends what this run has begun"]
+        return [f"pgdolly drop {run.target}   # removes what there is of it; then clone again"]
     if run.state is RunState.ABANDONED and run.steps:
         return [f"pgdolly status {run.target}   # its members stand as the run left them"]
     if run.operation != "reset" or not run.parts:
