@@ -42,7 +42,7 @@ def held(cluster: str, member: str, lock: RunLock) -> Refused:
     """The refusal for a member that another run holds."""
     return Refused(
         f"run {lock.run_id} ({lock.operation}, begun {lock.began_at} on {lock.controller}, process {lock.pid}) "
-        f"is under way on {cluster} or was interrupted",
+        f"is under way on {cluster}, or failed or was interrupted",
         where=member,
         untouched="nothing was changed",
         next_command=f"pgdolly resume {lock.run_id}, or to give it up: pgdolly resume {lock.run_id} --abandon",

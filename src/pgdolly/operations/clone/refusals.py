@@ -36,7 +36,8 @@ def refuse_occupied(member: Member, found: Mapping[str, Any], resumed: str | Non
     lock = found.get("lock")
     if lock is not None and lock["run_id"] != resumed:
         raise refuse(
-            f"run {lock['run_id']} ({lock.get('operation', '?')}) is under way on {member.cluster} or was interrupted",
+            f"run {lock['run_id']} ({lock.get('operation', '?')}) is under way on {member.cluster}, or failed or was "
+            "interrupted",
             f"pgdolly resume {lock['run_id']}, or to give it up: pgdolly resume {lock['run_id']} --abandon",
         )
     if found.get("postmaster"):
