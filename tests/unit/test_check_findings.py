@@ -27,10 +27,11 @@ from check_worlds import (
     push,
     repository,
     server,
+    view,
 )
 from pgdolly.cli.check import as_document, report_lines
 from pgdolly.domain.cluster import ServiceManager
-from pgdolly.domain.errors import CommandFailed, Unreachable
+from pgdolly.domain.errors import CommandFailed, NoCluster, PgdollyError, Unreachable
 from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.timeline import Fork, TimelineHistory
 from pgdolly.drivers.observation import RunLock
@@ -38,6 +39,7 @@ from pgdolly.drivers.server_state import ArchiverState, Written
 from pgdolly.operations.check.diagnose import diagnose
 from pgdolly.operations.check.finding import Finding
 from pgdolly.operations.check.observe import CheckFacts, Neighbour
+from pgdolly.operations.standby import Upstream
 from reset_blueprints import cluster
 
 CLEANUP = "pgdolly cleanup pg-test"
@@ -54,6 +56,7 @@ FAILED = ArchiverState(
 )
 OFF = Written(value="off", file=AUTO_CONF)
 OFF_IN_CONF = Written(value="off", file=CONF)
+EMPTY = NoCluster("it holds no cluster", where="pg-test-3", next_command="pgdolly clone SOURCE pg-test")
 LOCK = RunLock(run_id="run-1", controller="here", operation="reset", began_at="today")
 OLD = backup("20251226-090000F", "000000010000000000000004", hours_ago=27)
 
@@ -101,6 +104,12 @@ CASES = {
         ("pg-test-3",),
         ("no route to host",),
         [("pgdolly status pg-test", None)],
+    ),
+    "member_empty": Case(
+        facts(look(silent={3: EMPTY})),
+        ("pg-test-3",),
+        ("it holds no cluster",),
+        [("add it as the others were added, or take 10.10.10.13 out of pg-test in the inventory", None)],
     ),
     "patroni_down": Case(
         facts(look(members={2: {"cluster": None}})),
@@ -629,6 +638,62 @@ def test_a_node_that_is_down_is_named_beside_the_run_that_needs_it() -> None:
         )
     )
     assert codes(found) == ["run_open", "member_unreachable"]
+
+
+def test_nodes_that_are_all_empty_are_one_finding_with_the_clone_that_fills_them() -> None:
+    found = facts(look(silent={1: EMPTY, 2: EMPTY, 3: EMPTY}), stanza=None, repositories=())
+    finding = next(each for each in diagnose(found).findings if each.code == "member_empty")
+    assert finding.where == ("pg-test-1", "pg-test-2", "pg-test-3")
+    assert cures(finding) == [("pgdolly clone SOURCE pg-test", None)]
+    assert "member_unreachable" not in codes(found)
+
+
+GIVEN_UP = {
+    "abandoned": dataclasses.replace(LOCK, operation="clone"),
+    "cluster": None,
+    "running": False,
+    "standby": True,
+}
+
+
+def test_what_an_abandoned_clone_has_left_is_dropped() -> None:
+    """There is no old data that a reset would bring back, and neither leader nor stanza to be missed."""
+    missing = (repository(1, "missing stanza path"),)
+    private = {**GIVEN_UP, "running": True, "socket_directory": "/pg/pgdolly/private"}
+    found = facts(
+        look(members={1: private, 2: GIVEN_UP}, silent={3: EMPTY}), stanza=None, repositories=missing
+    )
+    finding = only(found)
+    assert (finding.code, finding.where) == ("half_made", ("pg-test-1", "pg-test-2"))
+    assert "neither the old" not in finding.what
+    assert cures(finding) == [("pgdolly drop pg-test, then the clone again", None)]
+
+
+def test_an_abandoned_clone_follows_nobody() -> None:
+    members = dict.fromkeys((1, 2, 3), GIVEN_UP)
+    report = diagnose(facts(look(members=members), upstream=Upstream(host="10.10.10.1", port=5432)))
+    assert (report.standby_of, report.works) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("first", "silent"),
+    [
+        ({"abandoned": GIVEN_UP["abandoned"]}, {}),
+        ({**GIVEN_UP, "cluster": view("pg-test", 3, paused=True)}, {}),
+        (GIVEN_UP, {3: Unreachable("no route to host", where="pg-test-3")}),
+    ],
+)
+def test_a_cluster_that_may_be_in_use_is_not_dropped_for_an_old_mark(
+    first: dict[str, Any], silent: dict[int, PgdollyError]
+) -> None:
+    found = facts(look(members={1: first, 2: GIVEN_UP, 3: GIVEN_UP}, silent=silent))
+    assert all("pgdolly drop" not in cure.command for f in diagnose(found).findings for cure in f.cures)
+
+
+def test_an_abandoned_reset_is_reset_again() -> None:
+    members = {number: {**GIVEN_UP, "abandoned": LOCK} for number in (1, 2, 3)}
+    made = [f for f in diagnose(facts(look(members=members))).findings if f.code == "half_made"]
+    assert all(cure.command.startswith("pgdolly reset pg-test") for f in made for cure in f.cures) and made
 
 
 def test_an_interrupted_cleanup_hides_nothing() -> None:

@@ -8,9 +8,12 @@ from pgdolly.operations.check.archiving import archiving_findings, foreign_comma
 from pgdolly.operations.check.backups import backup_findings, newest_usable
 from pgdolly.operations.check.finding import CheckReport, Severity
 from pgdolly.operations.check.members import (
+    empty_findings,
     is_half_made,
+    is_unmade,
     member_findings,
     run_findings,
+    unmade_findings,
     unreachable_findings,
 )
 from pgdolly.operations.check.neighbours import neighbour_findings
@@ -31,10 +34,15 @@ def diagnose(facts: CheckFacts) -> CheckReport:
     findings = [
         *run_findings(facts),
         *unreachable_findings(facts),
+        *empty_findings(facts),
         *foreign_command_findings(facts),
         *neighbour_findings(facts),
     ]
-    if facts.upstream is not None:
+    upstream = facts.upstream
+    if is_unmade(facts) and not is_half_made(facts):
+        upstream = None  # it may have been configured to follow one, and does not
+        findings += unmade_findings(facts)
+    elif upstream is not None:
         # It writes no WAL of its own: that its stanza is missing or empty, or its archiving off, is not wrong.
         findings += [*standby_findings(facts)] if not is_half_made(facts) else []
     elif not is_half_made(facts):
@@ -49,8 +57,8 @@ def diagnose(facts: CheckFacts) -> CheckReport:
         cluster=facts.name,
         stanza=facts.stanza.name,
         findings=tuple(findings),
-        seen=tuple(standby_seen(facts) if facts.upstream is not None else _seen(facts)),
-        standby_of=facts.upstream.name if facts.upstream is not None else None,
+        seen=tuple(standby_seen(facts) if upstream is not None else _seen(facts)),
+        standby_of=upstream.name if upstream is not None else None,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from pgdolly.domain.cluster import Member
-from pgdolly.domain.errors import InvalidInput
+from pgdolly.domain.errors import InvalidInput, NoCluster
 from pgdolly.drivers import services
 from pgdolly.operations.check.finding import Cure, Finding, error
 from pgdolly.operations.check.observe import CheckFacts
@@ -29,8 +29,8 @@ def run_findings(facts: CheckFacts) -> Iterator[Finding]:
         yield error(
             "run_open",
             tuple(look.name for look in looks),
-            f"run {run_id} ({lock.operation}, begun {lock.began_at} on {lock.controller}) is under way, paused or "
-            "was interrupted"
+            f"run {run_id} ({lock.operation}, begun {lock.began_at} on {lock.controller}) is under way or paused, "
+            "or failed or was interrupted"
             + (": nothing else is judged before it has ended" if is_half_made(facts) else ""),
             Cure(command=f"pgdolly resume {run_id}"),
         )
@@ -43,9 +43,38 @@ def is_half_made(facts: CheckFacts) -> bool:
     )
 
 
+def is_unmade(facts: CheckFacts) -> bool:
+    """Whether all that there is of the cluster is what a clone left that was given up: nothing of it is in use."""
+    looks, silent = facts.look.members, facts.look.facts.silent
+    return (
+        facts.leader is None
+        and any(
+            look.facts.abandoned is not None and look.facts.abandoned.operation == "clone" for look in looks
+        )
+        and all(look.private or not look.facts.running for look in looks)
+        and not any(look.facts.cluster is not None and look.facts.cluster.paused for look in looks)
+        and all(isinstance(problem, NoCluster) for _, problem in silent)
+    )
+
+
+def unmade_findings(facts: CheckFacts) -> Iterator[Finding]:
+    """The one thing to say of such a cluster: what else it lacks, it has never had."""
+    left = [(look.name, look.facts.abandoned) for look in facts.look.members]
+    [run_id, *_] = [abandoned.run_id for _, abandoned in left if abandoned is not None]
+    yield error(
+        "half_made",
+        tuple(name for name, abandoned in left if abandoned is not None),
+        f"run {run_id}, a clone, was given up half way: what lies there is a part of a cluster, of which no server is "
+        "in use",
+        Cure(command=f"pgdolly drop {facts.name}, then the clone again"),
+    )
+
+
 def unreachable_findings(facts: CheckFacts) -> Iterator[Finding]:
     """Members whose nodes cannot be looked at, whatever goes on with the cluster."""
     for member, problem in facts.look.facts.silent:
+        if isinstance(problem, NoCluster):
+            continue
         next_command = problem.next_command or f"pgdolly status {facts.name}"
         yield error(
             "member_unreachable",
@@ -53,6 +82,18 @@ def unreachable_findings(facts: CheckFacts) -> Iterator[Finding]:
             f"it cannot be looked at ({problem}): nobody knows whether it would archive",
             Cure(command=next_command),
         )
+
+
+def empty_findings(facts: CheckFacts) -> Iterator[Finding]:
+    """Members whose nodes were looked at and hold nothing, unless that is a run's to change, or a part of its ruin."""
+    empty = [(m, problem) for m, problem in facts.look.facts.silent if isinstance(problem, NoCluster)]
+    if not empty or is_half_made(facts) or is_unmade(facts):
+        return
+    addresses = ", ".join(member.node.address for member, _ in empty)
+    cure = f"add it as the others were added, or take {addresses} out of {facts.name} in the inventory"
+    if not facts.look.members:
+        cure = empty[0][1].next_command or f"pgdolly status {facts.name}"
+    yield error("member_empty", tuple(m.name for m, _ in empty), empty[0][1].what, Cure(command=cure))
 
 
 def member_findings(facts: CheckFacts) -> Iterator[Finding]:
