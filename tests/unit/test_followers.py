@@ -51,8 +51,8 @@ def test_a_reset_says_whom_it_breaks_and_how_they_come_back() -> None:
         "subscriber (replicator from 10.10.10.99, streaming) from pg-test-3; "
         "replication slot pgdolly_pg_meta2 on pg-test-1, pg-test-2. "
         "After this reset they CANNOT go on, and come back only anew: "
-        "standby cluster pg-meta2 by  pgdolly drop pg-meta2  and a new clone, or as a cluster of its own by  "
-        "pgdolly reset pg-meta2 --from pg-test; "
+        "standby cluster pg-meta2, once pg-test archives again, by  pgdolly drop pg-meta2  and a new clone, or as a "
+        "cluster of its own by  pgdolly reset pg-meta2 --from pg-test; "
         "what else receives or subscribes by a new base backup, or a new copy of its tables"
     )
 

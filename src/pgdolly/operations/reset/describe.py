@@ -172,8 +172,8 @@ def _followers(facts: ResetFacts) -> Iterator[str]:
     if not found:
         return
     back = [
-        f"standby cluster {other} by  pgdolly drop {other}  and a new clone, or as a cluster of its own by  "
-        f"pgdolly reset {other} --from {name}"
+        f"standby cluster {other}, once {name} archives again, by  pgdolly drop {other}  and a new clone, or as a "
+        f"cluster of its own by  pgdolly reset {other} --from {name}"
         for other in facts.standby_clusters
     ]
     back.append("what else receives or subscribes by a new base backup, or a new copy of its tables")
