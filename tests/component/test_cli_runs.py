@@ -186,7 +186,7 @@ def test_a_run_is_taken_up_with_the_inventories_that_it_was_begun_with(inventory
         ),
         (
             "1/5/pg-new-1/2-promote_standby",
-            "pgdolly status pg-new   # its members stand as the run left them",
+            "pgdolly promote pg-new   # ends what this run has begun",
         ),
     ],
 )
