@@ -6,6 +6,7 @@ After a change that is meant: `PGDOLLY_WRITE_GOLDEN=1 pytest tests/unit/test_pla
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,11 +18,12 @@ import pytest
 from pydantic import TypeAdapter
 
 from pgdolly.cli.plan_view import plan_lines
-from pgdolly.domain.backup import BackupSet
+from pgdolly.domain.backup import Archive, BackupSet
 from pgdolly.domain.cluster import Cluster, Member
 from pgdolly.domain.draft import DraftPath
 from pgdolly.domain.errors import CommandFailed, InvalidInput, Refused, StalePlan
 from pgdolly.domain.lsn import LSN
+from pgdolly.domain.timeline import Fork, TimelineHistory
 from pgdolly.drivers.configuration import MemberConfiguration
 from pgdolly.drivers.observation import RunLock
 from pgdolly.drivers.patroni import StandbyCluster
@@ -34,7 +36,12 @@ from pgdolly.operations.clone.decide import filled_from, present_facts
 from pgdolly.operations.clone.describe import describe
 from pgdolly.operations.clone.observe import CloneFacts, position_of, upstream_of
 from pgdolly.operations.clone.plan import plan_clone
-from pgdolly.operations.clone.refusals import refuse_living, refuse_too_small, refuse_unfit
+from pgdolly.operations.clone.refusals import (
+    refuse_living,
+    refuse_other_history,
+    refuse_too_small,
+    refuse_unfit,
+)
 from pgdolly.operations.clone.request import CloneRequest, checked
 from pgdolly.operations.promote.observe import PromotionFacts
 from pgdolly.operations.promote.plan import decide, plan_promotion
@@ -413,6 +420,46 @@ def test_base_backups_instead_of_backups_are_warned_of_with_the_reason(
     else:
         [warning] = warnings
         assert "the backups of pg-meta cannot be used" in warning and said in warning
+
+
+def test_a_source_that_has_left_what_its_archive_leads_to_does_not_fill_a_clone_from_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a reset and before its clean-up: a replay would pass the fork, and the pages differ from the source's."""
+    facts = clone_facts(now=True)
+    assert facts.position is not None
+    refuse_other_history(facts, resolved(), facts.position)
+    with pytest.raises(Refused) as raised:
+        refuse_other_history(facts, resolved(), dataclasses.replace(facts.position, timeline=3))
+    assert "on timeline 3, and its archive leads along timeline 1" in raised.value.what
+    assert "pgdolly cleanup pg-meta" in str(raised.value.next_command)
+    monkeypatch.setattr("pgdolly.operations.clone.decide.resolve", lambda *_, **__: resolved())
+    assert filled_from(facts) == (resolved(), None)
+    left = dataclasses.replace(facts, position=dataclasses.replace(facts.position, timeline=3))
+    found, unused = filled_from(left)
+    assert found is None and "on timeline 3" in str(unused)
+
+
+@pytest.mark.parametrize(
+    ("archived", "fork", "fits"),
+    [((2, 3), "0/5000000", True), ((3,), "0/5000000", False), ((2, 3), "0/4000000", False)],
+)
+def test_after_a_failover_the_archive_leads_on_as_soon_as_it_has_the_histories(
+    archived: tuple[int, ...], fork: str, fits: bool
+) -> None:
+    facts = clone_facts(now=True)
+    assert facts.position is not None and facts.catalogue is not None
+    forks = (Fork(1, LSN.parse(fork)), Fork(2, LSN.parse("0/6000000")))
+    archive = Archive(
+        archive_id=resolved().archive_id,
+        repo_key=resolved().repo_key,
+        segments=(),
+        histories=tuple(TimelineHistory(number, forks[: number - 1]) for number in archived),
+    )
+    position = dataclasses.replace(facts.position, timeline=3)
+    facts = dataclasses.replace(facts, catalogue=dataclasses.replace(facts.catalogue, archives=(archive,)))
+    with contextlib.nullcontext() if fits else pytest.raises(Refused):
+        refuse_other_history(facts, resolved(), position)
 
 
 def test_every_new_node_is_asked_whether_it_may_follow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from pgdolly.operations.clone.patroni_yml import archive_command_of
 from pgdolly.operations.clone.refusals import (
     refuse_former_stanza,
     refuse_living,
+    refuse_other_history,
     refuse_too_small,
     refuse_unfit,
 )
@@ -151,16 +152,19 @@ def filled_from(facts: CloneFacts) -> tuple[ResolvedRecovery | None, PgdollyErro
         return None, None
     if facts.catalogue is None:
         return None, facts.no_catalogue
+    position = facts.position
     try:
         resolved = resolve(
             facts.catalogue,
             target=RecoveryTarget(type=TargetType.DEFAULT),
             backup_set=facts.request.pitr.set,
             repo_key=facts.request.pitr.repo_key,
-            system_identifier=facts.position.system_identifier if facts.position is not None else None,
+            system_identifier=position.system_identifier if position is not None else None,
             now=datetime.now(UTC),
             cluster=facts.source.cluster.name,
         )
+        if position is not None:
+            refuse_other_history(facts, resolved, position)
     except PgdollyError as error:
         if facts.request.names_backups:
             raise

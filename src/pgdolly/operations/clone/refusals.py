@@ -13,6 +13,7 @@ from pgdolly.drivers import services
 from pgdolly.drivers.configuration import PathFacts
 from pgdolly.drivers.observation import MemberFacts
 from pgdolly.drivers.store import StoreView
+from pgdolly.drivers.upstream import Position
 from pgdolly.operations.clone.observe import CloneFacts
 from pgdolly.operations.request import NOTHING
 from pgdolly.operations.reset.refusals import WAL_RESERVE, refuse_full, refuse_odd_path
@@ -190,3 +191,37 @@ def refuse_too_small(member: MemberFacts, size: int) -> None:
             untouched=NOTHING,
             next_command="make room on that file system",
         )
+
+
+def refuse_other_history(facts: CloneFacts, resolved: ResolvedRecovery, upstream: Position) -> None:
+    """A replay out of the archive must not pass where the upstream left: PostgreSQL would not notice, and pages differ.
+
+    :raises Refused: if the archive leads along another timeline than the upstream writes.
+    """
+    if resolved.timeline != upstream.timeline and not _way_is_archived(facts, resolved, upstream):
+        raise Refused(
+            f"it is on timeline {upstream.timeline}, and its archive leads along timeline {resolved.timeline}: a "
+            "member that is filled from its backups might replay what it has left",
+            where=facts.source.cluster.name,
+            untouched=NOTHING,
+            next_command="leave --via out, for base backups; or first have it archive its timeline, after a reset by: "
+            f"pgdolly cleanup {facts.source.cluster.name}",
+        )
+
+
+def _way_is_archived(facts: CloneFacts, resolved: ResolvedRecovery, upstream: Position) -> bool:
+    """Whether a replay of the latest timeline turns off where the upstream did, as after a failover a moment ago.
+
+    PostgreSQL asks for the history of one timeline after the other, and stops at the first that is not there.
+    """
+    known = {
+        history.timeline: history
+        for archive in (facts.catalogue.archives if facts.catalogue is not None else ())
+        if (archive.repo_key, archive.archive_id) == (resolved.repo_key, resolved.archive_id)
+        for history in archive.histories
+    }
+    needed = range(resolved.timeline + 1, upstream.timeline + 1)
+    if not needed or not known.keys() >= set(needed):
+        return False
+    forks = [fork.at for fork in known[upstream.timeline].forks if fork.parent == resolved.timeline]
+    return bool(forks) and forks[0] >= resolved.backup.stop_lsn
