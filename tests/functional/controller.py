@@ -72,7 +72,7 @@ class Controller:
             self._check_alive()
             return False
 
-        wait_until(so, 90, what)
+        wait_until(so, 90, what, poll_seconds=0.05)  # a step may be short
 
     def wait_for_step(self, record: str, kind: str) -> None:
         self.wait_for(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -313,6 +314,7 @@ def test_killed_at_every_step(world: World, scenario: Scenario, controllers: lis
     run, kills = controller.run(), 0
     seen: set[str] = set()
     while controller.process.poll() is None:
+        time.sleep(0.02)  # to look all the time would take a core from what is looked at
         begun = set(controller.steps("step_begun")) - seen
         if begun and kills < 40:
             seen |= begun

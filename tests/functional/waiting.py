@@ -10,7 +10,7 @@ import psycopg
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.2  # a server that is asked works for the answer
 COMMAND_POLL_SECONDS = 2.0  # between two whole commands: asked one after the other they keep a core busy
 
 
