@@ -8,6 +8,7 @@ import pwd
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -117,6 +118,27 @@ def test_one_that_is_on_its_way_down_is_started_when_it_is_down(configuration: P
         await services.start_service(SHELL, member)
         await stopping
         assert (tmp_path / "ended").exists()
+        assert await services.is_active(SHELL, member)
+
+    asyncio.run(asyncio.wait_for(at_once(), 30))
+
+
+def test_one_that_is_up_again_before_the_stop_looks_has_been_stopped(
+    configuration: Path, tmp_path: Path
+) -> None:
+    member = service(configuration, "slow-to-stop")
+    stop = services.stop_command(member)
+    assert stop.stdin is not None and "POLL_SECONDS = 0.1" in stop.stdin
+    seldom = replace(stop, stdin=stop.stdin.replace("POLL_SECONDS = 0.1", "POLL_SECONDS = 3"))
+
+    async def at_once() -> None:
+        await services.start_service(SHELL, member)
+        stopping = asyncio.create_task(SHELL.run(seldom))
+        while await services.is_active(SHELL, member) and not (tmp_path / "ended").exists():
+            pass
+        await services.start_service(SHELL, member)
+        assert not stopping.done()
+        assert (await stopping).ok
         assert await services.is_active(SHELL, member)
 
     asyncio.run(asyncio.wait_for(at_once(), 30))

@@ -13,7 +13,6 @@ import sys
 import time
 import xmlrpc.client
 
-DOWN = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 FAULTS = {"BAD_NAME": 10, "ALREADY_STARTED": 60, "NOT_RUNNING": 70}
 POLL_SECONDS = 0.1
 
@@ -34,7 +33,7 @@ def act(supervisor, program, action):
 
     def look_while(on_its_way):  # whoever has this program run sets its deadline
         found = look()
-        while on_its_way(found["statename"]):
+        while on_its_way(found):
             time.sleep(POLL_SECONDS)
             found = look()
         return found
@@ -43,10 +42,14 @@ def act(supervisor, program, action):
         return look()["statename"]
     if action == "stop":
         call(supervisor.stopProcess, program, False, unless="NOT_RUNNING")
-        return look_while(lambda state: state not in DOWN)["statename"]
-    look_while(lambda state: state == "STOPPING")
+        # Somebody may start it again between two looks: then what was to be stopped is down all the same.
+        stopped = look()
+        return look_while(lambda found: found["statename"] == "STOPPING" and found["pid"] == stopped["pid"])[
+            "statename"
+        ]
+    look_while(lambda found: found["statename"] == "STOPPING")
     call(supervisor.startProcess, program, False, unless="ALREADY_STARTED")
-    found = look_while(lambda state: state == "STARTING")
+    found = look_while(lambda found: found["statename"] == "STARTING")
     if found["statename"] != "RUNNING":
         # BACKOFF: it ended at once, and supervisor is about to try again.
         sys.exit(
