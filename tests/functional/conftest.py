@@ -1,8 +1,8 @@
 """One world for all functional tests: a sandbox or, with --fleet, a fleet. What is missing fails them.
 
-PGDOLLY_TEST_NETWORK names another loopback network for the sandbox than 127.10.20, PGDOLLY_TEST_FLEET another fleet
-than `functional`. With PGDOLLY_TEST_KEEP=1 the world stays up when the tests are over, and the next ones take it as
-they find it.
+With `-n 3 --dist loadfile` there are three worlds, and each file's tests run in one of them. PGDOLLY_TEST_WORLD is the
+number of the first one, by default 0, for whoever has other tests under way. With PGDOLLY_TEST_KEEP=1 the world stays
+up when the tests are over, and the next ones take it as they find it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ from world import World  # noqa: E402
 from fleet import Fleet  # noqa: E402
 from fleet.layout import Place  # noqa: E402
 
-NETWORK = os.environ.get("PGDOLLY_TEST_NETWORK", "127.10.20")
-FLEET = os.environ.get("PGDOLLY_TEST_FLEET", "functional")
+WORLD = int(os.environ.get("PGDOLLY_TEST_WORLD", "0")) + int(
+    os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+)
+NETWORK = f"127.10.{20 + WORLD}"
+FLEET = f"functional-{WORLD}"
 KEEP = os.environ.get("PGDOLLY_TEST_KEEP") == "1"
 LOG_LINES = 25
 
@@ -44,12 +47,18 @@ PROJECT = Path(__file__).parents[2]
 # What only one kind of world has: the sandbox is reached by ssh here and nowhere else; nodes go down on a fleet alone.
 ON_A_SANDBOX = ("test_7_over_ssh.py", "test_clone_several.py")
 ON_A_FLEET = ("test_9_nodes.py", "test_clone_on_nodes.py")
+LONGEST = ("test_clone.py", "test_check.py", "test_drop.py", "test_4_own_history.py", "test_5_killed.py")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out what is not there in this world; None leaves the question to pytest."""
     others = ON_A_SANDBOX if config.getoption("--fleet") else ON_A_FLEET
     return True if collection_path.name in others else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first, so that no worker begins one when the others are done."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def made_here(name: str, kind: Callable[[Path], World], up: pytest.Stash) -> Iterator[World]:
