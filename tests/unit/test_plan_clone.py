@@ -395,6 +395,23 @@ def test_backups_that_were_asked_for_are_not_replaced_by_base_backups(asked: Clo
     assert raised.value.untouched == "nothing was changed" and raised.value.next_command
 
 
+def test_a_clone_of_now_is_not_told_to_take_a_timeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be refused: a timeline belongs to a point of the past."""
+
+    def unclear(*_: object, **__: object) -> None:
+        raise Refused(
+            "where the archive ends is not clear", next_command="the same command with --timeline 3"
+        )
+
+    monkeypatch.setattr("pgdolly.operations.clone.decide.resolve", unclear)
+    facts = dataclasses.replace(clone_facts(now=True), request=request(standby=True, via="backup"))
+    with pytest.raises(Refused, match="is not clear") as raised:
+        filled_from(facts)
+    assert raised.value.next_command is not None
+    assert "--timeline" not in raised.value.next_command
+    assert "leave --via, --repo and --set out" in raised.value.next_command
+
+
 @pytest.mark.parametrize(
     ("catalogue_too", "via", "said"),
     [

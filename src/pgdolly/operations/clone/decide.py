@@ -166,9 +166,11 @@ def filled_from(facts: CloneFacts) -> tuple[ResolvedRecovery | None, PgdollyErro
         if position is not None:
             refuse_other_history(facts, resolved, position)
     except PgdollyError as error:
-        if facts.request.names_backups:
-            raise
-        return None, error
+        if not facts.request.names_backups:
+            return None, error
+        if "--timeline" in (error.next_command or ""):  # which a clone of now does not take
+            error.next_command = "leave --via, --repo and --set out, for base backups of the running source"
+        raise
     return resolved, None
 
 
