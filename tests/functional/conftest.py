@@ -47,7 +47,10 @@ PROJECT = Path(__file__).parents[2]
 # What only one kind of world has: the sandbox is reached by ssh here and nowhere else; nodes go down on a fleet alone.
 ON_A_SANDBOX = ("test_7_over_ssh.py", "test_clone_several.py")
 ON_A_FLEET = ("test_9_nodes.py", "test_clone_on_nodes.py")
-LONGEST = ("test_clone.py", "test_check.py", "test_drop.py", "test_4_own_history.py", "test_5_killed.py")
+LONGEST = (
+    *("test_clone.py", "test_9_nodes.py", "test_check.py", "test_drop.py", "test_4_own_history.py"),
+    *("test_clone_on_nodes.py", "test_5_killed.py"),
+)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -275,12 +276,16 @@ def delays(world: World) -> list[str]:
 
 
 def test_pg_upstream_means_a_standby_cluster(world: World, scenario: Scenario) -> None:
-    """The plans are one and the same."""
+    """The plans are one and the same, but for what the source has archived in between."""
+
+    def stages(plan: Result) -> str:
+        return re.sub(r'"last_segment": {[^}]*}', "", json.dumps(json.loads(plan.stdout)["stages"]))
+
     asked = world.pgdolly("clone", SOURCE, CLONE, "--standby", "--check", "--output=json")
     [source] = world.members(SOURCE)
     inventory = edited(world, CLONE, {"pg_upstream": source.address})
     named = world.pgdolly("clone", SOURCE, CLONE, "--check", "--output=json", f"--inventory={inventory}")
-    assert json.loads(named.stdout)["stages"] == json.loads(asked.stdout)["stages"]
+    assert stages(named) == stages(asked)
     with world.nothing_changes():
         point = world.pgdolly(
             *("clone", SOURCE, CLONE, "--lsn", scenario.late.lsn, "--yes", f"--inventory={inventory}"),

@@ -1,0 +1,80 @@
+"""`./demo`, the first thing that a newcomer runs: every claim of it holds, also where a sandbox stands already."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+PGDOLLY = Path(sys.executable).parent / "pgdolly"
+NETWORK = "127.10.19"
+DEMO_SECONDS, COMMAND_SECONDS = 900, 400
+
+
+@pytest.fixture
+def environment() -> Iterator[dict[str, str]]:
+    """A home for pgdolly with a sandbox in it, which has been in use; both are gone in the end, whatever comes."""
+    home = Path(tempfile.gettempdir()) / f"pgdolly-demo-{os.geteuid()}"
+    home.mkdir(mode=0o700, exist_ok=True)
+    assert home.lstat().st_uid == os.geteuid() and not home.is_symlink(), f"{home} is somebody else's"
+    variables = {**os.environ, "PGDOLLY_HOME": str(home)}
+    with (home / "session.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails at once if another demo is being tested
+        try:
+            pgdolly(variables, "sandbox", "down", "--purge")  # what a killed session has left
+            pgdolly(variables, "sandbox", "up", "--network", NETWORK)
+            pgdolly(variables, "sandbox", "exec", "pg-meta-1", "--", "psql", "-c", "CREATE TABLE orders ()")
+            yield variables
+        finally:
+            pgdolly(variables, "sandbox", "down", "--purge")
+            shutil.rmtree(home)
+
+
+def pgdolly(variables: dict[str, str], *words: str) -> str:
+    done = subprocess.run(
+        (PGDOLLY, *words),
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stdout}"
+    return done.stdout
+
+
+def test_every_claim_holds(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        (PROJECT / "demo", "--network", NETWORK),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEMO_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "It is made anew" in done.stdout
+    [orders] = re.findall(r"^✓ at .* there were (\d+) orders$", done.stdout, re.MULTILINE)
+    assert int(orders) >= 500
+    for member in ("pg-test-1", "pg-test-2", "pg-test-3"):
+        assert f"✓ orders on {member}: {orders}\n" in done.stdout
+        count = pgdolly(environment, "sandbox", "exec", member, "--", "psql", "-XAtqc", "TABLE orders")
+        assert len(count.splitlines()) == int(orders) + 1  # the first of a new life
+    assert done.stdout.count("✓ their checksum: ") == 3
+    assert done.stdout.count("✓ tables made after the drop: 0\n") == 3
+    assert "✓ the backup is refused: [051]" in done.stdout
+    assert "Every claim held" in done.stdout
+    pgdolly(environment, "check", "pg-test")
