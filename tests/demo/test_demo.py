@@ -40,41 +40,36 @@ def environment() -> Iterator[dict[str, str]]:
 
 
 def pgdolly(variables: dict[str, str], *words: str) -> str:
+    return run(variables, PGDOLLY, *words, seconds=COMMAND_SECONDS)
+
+
+def run(variables: dict[str, str], *argv: str | Path, seconds: float) -> str:
+    """What a command that went well has printed."""
     done = subprocess.run(
-        (PGDOLLY, *words),
+        argv,
         env=variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=COMMAND_SECONDS,
+        timeout=seconds,
         check=False,
     )
-    assert done.returncode == 0, f"{' '.join(words)}: {done.stdout}"
+    assert done.returncode == 0, f"{argv}: {done.stdout}"
     return done.stdout
 
 
 def test_every_claim_holds(environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        (PROJECT / "demo", "--network", NETWORK),
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=DEMO_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    assert "It is made anew" in done.stdout
-    [orders] = re.findall(r"^✓ at .* there were (\d+) orders$", done.stdout, re.MULTILINE)
+    said = run(environment, PROJECT / "demo", "--network", NETWORK, seconds=DEMO_SECONDS)
+    assert "It is made anew" in said
+    [orders] = re.findall(r"^✓ at .* there were (\d+) orders$", said, re.MULTILINE)
     assert int(orders) >= 500
     for member in ("pg-test-1", "pg-test-2", "pg-test-3"):
-        assert f"✓ orders on {member}: {orders}\n" in done.stdout
+        assert f"✓ orders on {member}: {orders}\n" in said
         count = pgdolly(environment, "sandbox", "exec", member, "--", "psql", "-XAtqc", "TABLE orders")
         assert len(count.splitlines()) == int(orders) + 1  # the first of a new life
-    assert done.stdout.count("✓ their checksum: ") == 3
-    assert done.stdout.count("✓ tables made after the drop: 0\n") == 3
-    assert "✓ the backup is refused: [051]" in done.stdout
-    assert "Every claim held" in done.stdout
+    assert said.count("✓ their checksum: ") == 3
+    assert said.count("✓ tables made after the drop: 0\n") == 3
+    assert "✓ the backup is refused: [051]" in said
+    assert "Every claim held" in said
     pgdolly(environment, "check", "pg-test")
