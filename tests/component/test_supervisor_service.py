@@ -129,7 +129,7 @@ def test_one_that_is_up_again_before_the_stop_looks_has_been_stopped(
     member = service(configuration, "slow-to-stop")
     stop = services.stop_command(member)
     assert stop.stdin is not None and "POLL_SECONDS = 0.1" in stop.stdin
-    seldom = replace(stop, stdin=stop.stdin.replace("POLL_SECONDS = 0.1", "POLL_SECONDS = 3"))
+    seldom = replace(stop, stdin=stop.stdin.replace("POLL_SECONDS = 0.1", "POLL_SECONDS = 6"))
 
     async def at_once() -> None:
         await services.start_service(SHELL, member)

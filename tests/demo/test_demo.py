@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from home import locked_home
 
 PROJECT = Path(__file__).parents[2]
 PGDOLLY = Path(sys.executable).parent / "pgdolly"
@@ -23,12 +23,8 @@ DEMO_SECONDS, COMMAND_SECONDS = 900, 400
 @pytest.fixture
 def environment() -> Iterator[dict[str, str]]:
     """A home for pgdolly with a sandbox in it, which has been in use; both are gone in the end, whatever comes."""
-    home = Path(tempfile.gettempdir()) / f"pgdolly-demo-{os.geteuid()}"
-    home.mkdir(mode=0o700, exist_ok=True)
-    assert home.lstat().st_uid == os.geteuid() and not home.is_symlink(), f"{home} is somebody else's"
-    variables = {**os.environ, "PGDOLLY_HOME": str(home)}
-    with (home / "session.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails at once if another demo is being tested
+    with locked_home("demo") as home:
+        variables = {**os.environ, "PGDOLLY_HOME": str(home)}
         try:
             pgdolly(variables, "sandbox", "down", "--purge")  # what a killed session has left
             pgdolly(variables, "sandbox", "up", "--network", NETWORK)

@@ -7,11 +7,9 @@ up when the tests are over, and the next ones take it as they find it.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +28,7 @@ from world import World  # noqa: E402
 
 from fleet import Fleet  # noqa: E402
 from fleet.layout import Place  # noqa: E402
+from home import locked_home  # noqa: E402
 
 WORLD = int(os.environ.get("PGDOLLY_TEST_WORLD", "0")) + int(
     os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
@@ -47,9 +46,15 @@ PROJECT = Path(__file__).parents[2]
 # What only one kind of world has: the sandbox is reached by ssh here and nowhere else; nodes go down on a fleet alone.
 ON_A_SANDBOX = ("test_7_over_ssh.py", "test_clone_several.py")
 ON_A_FLEET = ("test_9_nodes.py", "test_clone_on_nodes.py")
+# The files that take minutes, the longest first.
 LONGEST = (
-    *("test_clone.py", "test_9_nodes.py", "test_check.py", "test_drop.py", "test_4_own_history.py"),
-    *("test_clone_on_nodes.py", "test_5_killed.py"),
+    "test_clone.py",
+    "test_9_nodes.py",
+    "test_check.py",
+    "test_drop.py",
+    "test_4_own_history.py",
+    "test_clone_on_nodes.py",
+    "test_5_killed.py",
 )
 
 
@@ -66,14 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def made_here(name: str, kind: Callable[[Path], World], up: pytest.Stash) -> Iterator[World]:
     """A world, taken away again whatever comes."""
-    # The name is always the same, so that what a killed session has left is found and taken away.
-    home = Path(tempfile.gettempdir()) / f"pgdolly-functional-{os.geteuid()}-{name}"
-    home.mkdir(mode=0o700, exist_ok=True)
-    assert home.lstat().st_uid == os.geteuid() and not home.is_symlink(), f"{home} is somebody else's"
-    with (home / "session.lock").open("w") as lock:
-        fcntl.flock(
-            lock, fcntl.LOCK_EX | fcntl.LOCK_NB
-        )  # fails at once if other functional tests are under way
+    with locked_home(f"functional-{name}") as home:
         found = kind(home)
         if not KEEP:
             found.take_away()

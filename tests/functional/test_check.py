@@ -68,7 +68,7 @@ def well(world: World, own_history: None, source_untouched: None) -> Iterator[No
     yield
     try:
         is_well(world)
-    except BaseException:
+    except Exception:
         heal(world)
         raise
 
