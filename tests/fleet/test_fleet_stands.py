@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet import Fleet, FleetError, disk, network, processes
+from fleet import Fleet, FleetError, disk, host, network, processes
 from fleet.fleet import take_down
 from fleet.layout import (
     DBSU,
@@ -81,6 +81,11 @@ def test_ansible_reads_the_inventory_and_reaches_all_nodes(fleet: Fleet) -> None
     )
     assert done.stdout.count("SUCCESS") == len(fleet.nodes), done.stdout + done.stderr
     assert "pgdolly_" not in fleet.inventory.read_text()
+
+
+def test_this_machine_grants_inotify_to_many_nodes_more(fleet: Fleet) -> None:
+    """systemd's units that watch a path fail on the node that boots when the last of root's instances are taken."""
+    assert int(host.INOTIFY_LIMIT.read_text()) >= host.INOTIFY_INSTANCES
 
 
 def test_the_replicas_stream(fleet: Fleet) -> None:
