@@ -196,17 +196,19 @@ def test_another_major_version(world: World, variant: Variant) -> None:
 
 
 def test_too_little_space(world: World, variant: Variant) -> None:
-    """All is real but the answer of statvfs(3) on one node: 30 MB are free, and the set does not fit."""
+    """All is real but two answers on one node: 30 MB are free, and the old data, which goes, fills no block."""
     member = world.member("pg-test-2")
     environment = directory_on(member, "little_space")
     (environment / "sitecustomize.py").write_text(
         "import os\n"
-        "real = os.statvfs\n"
-        "def statvfs(path):\n"
-        "    found = list(real(path))\n"
+        "statvfs, lstat = os.statvfs, os.lstat\n"
+        "def little_space(path):\n"
+        "    found = list(statvfs(path))\n"
         "    found[3] = found[4] = 30 * 1024**2 // found[1]\n"
         "    return os.statvfs_result(found)\n"
-        "os.statvfs = statvfs\n"
+        "def no_block(path, **options):\n"
+        "    return os.stat_result(tuple(lstat(path, **options)), {'st_blocks': 0})\n"
+        "os.statvfs, os.lstat = little_space, no_block\n"
     )
     # A node's programs run under the interpreter that Patroni's executable names.
     patroni = script(
@@ -217,6 +219,7 @@ def test_too_little_space(world: World, variant: Variant) -> None:
     result = refused(world, *FROM, "--inventory", inventory, status=REFUSED)
     assert "pg-test-2" in result.stderr
     assert "not enough space" in result.stderr
+    assert "30.0 MB there with the old data gone" in result.stderr
     assert str(member.on_node(member.data_directory)) in result.stderr, result
     with_old_data = refused(world, *FROM, "--backup", "--inventory", inventory, status=REFUSED)
     assert "leave --backup out" in with_old_data.stderr, with_old_data
