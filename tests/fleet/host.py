@@ -41,7 +41,9 @@ def _grant_inotify(say: Callable[[str], None]) -> None:
     granted = int(INOTIFY_LIMIT.read_text())
     if granted >= INOTIFY_INSTANCES:
         return
-    say(f"raising fs.inotify.max_user_instances from {granted} to {INOTIFY_INSTANCES}, until this machine boots")
+    say(
+        f"raising fs.inotify.max_user_instances from {granted} to {INOTIFY_INSTANCES}, until this machine boots"
+    )
     try:
         INOTIFY_LIMIT.write_text(f"{INOTIFY_INSTANCES}\n")
     except OSError as error:
