@@ -89,8 +89,11 @@ def test_an_inventory_is_found_by_argument_environment_directory_and_sandbox(
     (here / "given.yml").touch()
     assert find_inventories(("given.yml",), home) == ("given.yml",)
     monkeypatch.setenv("PGDOLLY_INVENTORY", "missing.yml")
-    with pytest.raises(InvalidInput, match=r"there is no inventory missing\.yml"):
+    with pytest.raises(InvalidInput, match=r"no inventory missing\.yml, which PGDOLLY_INVENTORY") as raised:
         find_inventories((), home)
+    assert raised.value.next_command == "the same command with --inventory YOUR-INVENTORY"
+    with pytest.raises(InvalidInput, match=r"there is no inventory mistyped\.yml$"):
+        find_inventories(("given.yml", "mistyped.yml"), home)
 
 
 # -- inventories in Pigsty's forms

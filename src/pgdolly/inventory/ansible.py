@@ -24,15 +24,17 @@ def find_inventories(given: Sequence[str], controller_home: Path) -> tuple[str, 
     :param given: what `-i` says, each a file, a directory, an executable, or hosts with a comma in between.
     :raises InvalidInput: if there is none.
     """
-    if given:
-        for each in given:
+    named = os.environ.get("PGDOLLY_INVENTORY")
+    if chosen := tuple(given) or ((named,) if named else ()):
+        for each in chosen:
             # Ansible takes what has a comma for a list of hosts.
             if "," not in each and not Path(each).exists():
-                raise InvalidInput(f"there is no inventory {each}", untouched="nothing was changed")
-        return tuple(given)
-    named = os.environ.get("PGDOLLY_INVENTORY")
-    if named:
-        return find_inventories((named,), controller_home)
+                raise InvalidInput(
+                    f"there is no inventory {each}" + ("" if given else ", which PGDOLLY_INVENTORY names"),
+                    untouched="nothing was changed",
+                    next_command="the same command with --inventory YOUR-INVENTORY",
+                )
+        return chosen
     for candidate in (Path("pigsty.yml"), controller_home / "sandbox" / "pigsty.yml"):
         if candidate.exists():
             return (str(candidate),)
