@@ -7,6 +7,7 @@ every 5 seconds what it waits for does not come further, and one that writes out
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -88,6 +89,17 @@ def test_given_a_server_that_cannot_start_fail_at_once() -> None:
     with pytest.raises(CommandFailed) as raised:
         recover(ABSENT, NO_START)
     assert "lock file exists" in raised.value.stderr_end
+
+
+def test_a_segment_that_is_read_ahead_is_not_shown_as_replayed() -> None:
+    notes: list[str] = []
+    ahead = {**ABSENT, "running": True, "segment": "000000010000000000000007"}
+    shown = dataclasses.replace(
+        context(ScriptedNode(ABSENT, ahead, AT_TARGET)),
+        on_progress=lambda done, total, unit, note: notes.append(f"{done} of {total} {note}"),
+    )
+    asyncio.run(step().apply(shown))
+    assert notes == ["0 of 0 WAL replayed, at 0/3000000"]
 
 
 @pytest.mark.parametrize("at", ["0/3000000", "0/3000060", "0/4000000"])

@@ -205,7 +205,9 @@ class Recover:
             return
         position: LSN | None = state.lsn
         if position is None and state.segment:
-            position = WalSegment.parse(state.segment, self.first_segment.size).start
+            # It may be one that is read ahead (recovery_prefetch), beyond all that is going to be replayed.
+            ahead = WalSegment.parse(state.segment, self.first_segment.size).start
+            position = min(ahead, self.last_segment.start)
         if position is None:
             return
         start, end = self.first_segment.start.position, self.last_segment.end.position
