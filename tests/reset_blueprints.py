@@ -196,9 +196,15 @@ def blueprint(
     beside: str | None = None,
     pinned: bool = False,
     placeholders: tuple[int, ...] = (),
+    unreadable: tuple[str, ...] = (),
     **changed: Any,
 ) -> ResetBlueprint:
-    """What `decide` would write for it. `kept` is where the old data goes, `beside` another data directory."""
+    """What `decide` would write for it.
+
+    :param kept: where the old data goes.
+    :param beside: another data directory.
+    :param unreadable: the replicas that cannot read the backup set.
+    """
     facts = reset_facts(in_place=in_place, members=members)
     chosen = resolved(target, timeline=timeline, pinned=pinned, stanza=facts.source_stanza)
     archives = bool(changed.get("archive") or changed.get("cleanup"))
@@ -209,6 +215,7 @@ def blueprint(
             patroni_name=each.patroni_name,
             spool_directory=str(each.spool_path / "archive" / each.stanza),
             kept=kept,
+            unreadable="missing stanza path" if each.member.name in unreadable else None,
             source=RestoreSource(
                 stanza=chosen.stanza,
                 repo_key=chosen.repo_key,

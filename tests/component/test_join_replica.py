@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -59,7 +60,7 @@ class Cluster:
         elif "histories" in doing or "postgresql.auto.conf" in doing:
             self.ran.append("hand over")
             assert "PG_VERSION" in self.files, "it is no data directory"
-        elif argv[0] == "find":
+        elif doing == "empty /pg/data":
             self.ran.append("empty")
             assert not self.active, "Patroni works in it"
             self.files.clear()
@@ -71,8 +72,12 @@ class Cluster:
         elif "ps --ppid" in words:
             return self.title
         elif doing == "look for a copy of the leader":
-            copied = self.marked or "PG_VERSION" not in self.files
-            return "\n".join("yes" if each else "no" for each in (copied, "placeholder" in self.files))
+            return "yes" if self.marked else "no"
+        elif doing == "look into the data directory":
+            emptied = "PG_VERSION" not in self.files
+            return "\n".join("yes" if each else "no" for each in (emptied, "placeholder" in self.files))
+        elif argv[0] == "sh" and "du --" in words:
+            return "4000\t/pg/data\n"
         elif "ask Patroni" in doing:
             member = {"name": "pg-test-2", "role": "replica", "state": self.patroni_state}
             return json.dumps({"status": 200, "body": {"members": [member]}})
@@ -104,6 +109,8 @@ def context_of(cluster: Cluster, notes: list[str] | None = None) -> Context[Worl
     def on_leader(command: Command) -> str:
         if command.argv[0] == "sed":
             return SOCKET
+        if "du --" in " ".join(command.argv):
+            return "9000\t/pg/data\n"
         return cluster.rows() if "pg_stat_replication" in command.argv[-1] else "{}"
 
     shells = {
@@ -184,6 +191,10 @@ def test_a_rebuild_whose_controller_was_killed_before_the_copy_is_gone_on_with()
     assert "hand over" not in cluster.ran and "empty" in cluster.ran
 
 
+def collected(shown: list[tuple[Any, ...]]) -> Callable[..., None]:
+    return lambda *figures: shown.append(figures)
+
+
 def test_a_copy_that_is_under_way_is_waited_for() -> None:
     def goes_on(cluster: Cluster, look: int) -> None:
         if look == 3:
@@ -192,9 +203,12 @@ def test_a_copy_that_is_under_way_is_waited_for() -> None:
     for marked, files in ((True, {"PG_VERSION"}), (True, set[str]()), (False, set[str]())):
         cluster = Cluster(goes_on)
         cluster.active, cluster.marked, cluster.files = True, marked, files
-        result = joined(cluster)
+        shown: list[tuple[Any, ...]] = []
+        context = dataclasses.replace(context_of(cluster), on_progress=collected(shown))
+        result = asyncio.run(STEP.apply(context))
         assert result is not None and result["rebuilt"] is True
         assert not {"empty", "disable", "stop", "hand over"} & set(cluster.ran)
+        assert shown == [(4000, 9000, "bytes", "copied")]
 
 
 def test_a_copy_that_patroni_began_by_itself_is_waited_for() -> None:

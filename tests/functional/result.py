@@ -43,9 +43,13 @@ class Result:
     def run(self) -> str:
         return str(self.outcome["run"])
 
-    def step_result(self, kind: str) -> dict[str, Any]:
-        """What the run's last step of a kind returned."""
-        found = [value for key, value in self.outcome["results"].items() if key.endswith(f"-{kind}")]
+    def step_result(self, kind: str, member: str = "") -> dict[str, Any]:
+        """What the run's last step of a kind returned, on a member if that is said."""
+        found = [
+            value
+            for key, value in self.outcome["results"].items()
+            if key.endswith(f"-{kind}") and member in ("", key.split("/")[2])
+        ]
         assert found, f"no step {kind} in {list(self.outcome['results'])}"
         result: dict[str, Any] = found[-1]
         return result

@@ -1,9 +1,13 @@
-"""A target that is not as one would wish: led by another member, stopped, or never started."""
+"""A target that is not as one would wish: led by another member, stopped, never started, or partly without backups."""
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+
 import pytest
-from member import SOURCE, TARGET
+from member import SOURCE, TARGET, Member
 from scenario import Scenario
 from world import World
 
@@ -50,3 +54,59 @@ def test_a_target_that_was_never_started(world: World, scenario: Scenario) -> No
     assert len(world.labels(TARGET)) == 1
     check = world.pgdolly("check", TARGET, status=None)
     assert check.status == 0, check
+
+
+@contextlib.contextmanager
+def repositories_of_their_own(members: Sequence[Member]) -> Iterator[None]:
+    """Lead these members to directories of their own nodes, as Pigsty's `local` repositories are; they hold nothing."""
+    before = {member: member.pgbackrest_config.read_text() for member in members}
+    try:
+        for member, text in before.items():
+            own = member.on_node(member.directory / "local-backup")
+            changed, count = re.subn(r"(?m)^repo1-path=.*$", f"repo1-path={own}", text)
+            assert count == 1, text
+            member.pgbackrest_config.write_text(changed)
+        yield
+    finally:
+        for member, text in before.items():
+            member.pgbackrest_config.write_text(text)
+
+
+def replicas(world: World) -> list[Member]:
+    leader = world.leader(TARGET)
+    return [member for member in world.members(TARGET) if member != leader]
+
+
+@pytest.mark.usefixtures("whole_target", "own_backups")
+def test_only_the_leader_has_the_repository(world: World) -> None:
+    """Its replicas are copied from it: none is left behind, and the plan says so before."""
+    leader = world.leader(TARGET)
+    rows = world.rows(leader)
+    with repositories_of_their_own(replicas(world)):
+        world.execute(leader, "pg-backup", "full")
+        world.psql(leader, "CREATE TABLE too_late (n int)")
+        plan = world.pgdolly("reset", TARGET, "--immediate", "--check").stdout
+        reset = world.reset("--immediate")
+    for member in replicas(world):
+        assert f"{member.name} cannot read the backup set (" in plan, plan
+        assert reset.step_result("copy_leader", member.name)["rebuilt"] is True
+    assert "missing stanza path" in plan and f"copied from {leader.name} by base backup" in plan, plan
+    world.assert_cluster_whole(rows=rows, archiving=False)
+
+
+@pytest.mark.usefixtures("whole_target")
+def test_a_replica_without_the_repository_waits_while_the_others_stand_at_the_target(
+    world: World, scenario: Scenario
+) -> None:
+    """Its old data stays until the leader is promoted; others are joined as ever."""
+    leader, (joined, copied) = world.leader(TARGET), replicas(world)
+    with repositories_of_their_own([copied]):
+        paused = world.reset(*FROM, "--lsn", scenario.early.lsn, "--action", "pause")
+        assert world.rows(leader, sockets=leader.private_sockets) == scenario.early.rows
+        assert (copied.data_directory / "PG_VERSION").exists()
+        world.pgdolly("resume", paused.run, "--lsn", scenario.middle.lsn)
+        finished = world.pgdolly("resume", paused.run, "--output=json")
+    assert finished.outcome["state"] == "finished"
+    assert finished.step_result("copy_leader", copied.name)["rebuilt"] is True
+    assert finished.step_result("join_replica", joined.name)["rebuilt"] is False
+    world.assert_cluster_whole(rows=scenario.middle.rows, archiving=False)

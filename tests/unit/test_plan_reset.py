@@ -21,6 +21,7 @@ from pgdolly.domain.target import RecoveryTarget, TargetAction, TargetType
 from pgdolly.engine.plan import Plan, outline
 from pgdolly.operations.reset.blueprint import ResetBlueprint
 from pgdolly.operations.reset.plan import moved_on, plan_finish, plan_move_on, plan_reset
+from pgdolly.steps.copy import CopyLeader
 from pgdolly.steps.handover import HandOverLeader, StartLeader
 from pgdolly.steps.join import JoinReplica
 from pgdolly.steps.member import KeepDataDirectory, StopMember
@@ -49,17 +50,22 @@ PLANS = {
     "cleanup-nothing": plan_reset(blueprint(cleanup=True, stanza_need="nothing", in_place=True)),
     "backup": plan_reset(blueprint(kept="data.20251227-100000")),
     "data": plan_reset(blueprint(beside="/backup/look", kept="look.20251227-100000")),
+    "unreadable": plan_reset(
+        blueprint(kept="data.20251227-100000", unreadable=("pg-test-3",), placeholders=(2,))
+    ),
     "single-member": plan_reset(blueprint(members=1)),
 }
 JOURNALED = (
     "time",
     "shutdown-finish",
     "cleanup-upgrade",
+    "unreadable",
 )  # each step's fields; together all kinds of a reset
 KINDS = (
     "begin_store",
     "check_stanza",
     "configure_member",
+    "copy_leader",
     "delete_stanza",
     "enable_archiving",
     "end_delay",
@@ -133,6 +139,17 @@ def test_kinds_of_steps_stand_in_journals_and_are_never_renamed() -> None:
     assert STEPS.kinds == KINDS
 
 
+# How many there are, and who of them cannot read the backup set.
+MEMBERS: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (1, ()),
+    (2, ()),
+    (2, ("pg-test-2",)),
+    (3, ()),
+    (3, ("pg-test-3",)),
+    (3, ("pg-test-2", "pg-test-3")),
+)
+
+
 def every_blueprint() -> list[Any]:
     """Every combination that a request can ask for."""
     targets = (
@@ -145,11 +162,12 @@ def every_blueprint() -> list[Any]:
         LATER,
     )
     made = []
-    for target, members, timeline, kept, in_place in itertools.product(
-        targets, (1, 2, 3), (1, 2), (None, "data.old"), (False, True)
+    for target, (members, unreadable), timeline, kept, in_place in itertools.product(
+        targets, MEMBERS, (1, 2), (None, "data.old"), (False, True)
     ):
         common: dict[str, Any] = {
             "members": members,
+            "unreadable": unreadable,
             "timeline": timeline,
             "kept": kept,
             "in_place": in_place,
@@ -202,11 +220,11 @@ def test_every_member_is_recovered_to_the_very_same_point() -> None:
             (made.target, recoveries[0].timeline)
         }
         assert {lane for _, lane, step in steps if isinstance(step, Recover)} == {
-            each.member.name for each in made.members
+            each.member.name for each in made.restored
         }
         restores = [step for _, _, step in steps if isinstance(step, RestoreDataDirectory)]
         assert len({dataclasses.replace(step.source) for step in restores}) == 1
-        assert len(restores) == len(made.members)
+        assert len(restores) == len(made.restored)
         assert len(stages(steps, RestoreDataDirectory)) == 1, "restored side by side"
 
 
@@ -256,11 +274,14 @@ def test_replicas_join_a_leader_that_leads_and_the_end_is_verified() -> None:
             assert not positions(steps, JoinReplica)
             continue
         joined = {lane for _, lane, step in steps if isinstance(step, JoinReplica)}
-        assert joined == {each.member.name for each in made.replicas}
-        for join in stages(steps, JoinReplica):
+        copied = {lane for _, lane, step in steps if isinstance(step, CopyLeader)}
+        assert joined == {each.member.name for each in made.restored[1:]}
+        assert copied == {each.member.name for each in made.replicas} - joined
+        for join in stages(steps, JoinReplica) | stages(steps, CopyLeader):
             assert max(stages(steps, StartLeader)) < join
         [verify] = positions(steps, VerifyCluster)
-        assert verify > max(positions(steps, StartLeader) + positions(steps, JoinReplica))
+        begun = positions(steps, StartLeader) + positions(steps, JoinReplica) + positions(steps, CopyLeader)
+        assert verify > max(begun)
         assert len(steps[verify][2].replicas) == len(made.replicas)
         assert steps[verify][2].archive is made.archives
 
@@ -287,12 +308,26 @@ def test_old_data_is_moved_before_anything_is_written_over_it() -> None:
         kept = {lane: n for n, (_, lane, step) in enumerate(steps) if isinstance(step, KeepDataDirectory)}
         assert set(kept) == {each.member.name for each in made.members if each.kept}
         for number, (_, lane, step) in enumerate(steps):
-            if isinstance(step, RestoreDataDirectory) and lane in kept:
+            if isinstance(step, RestoreDataDirectory | CopyLeader) and lane in kept:
                 assert kept[lane] < number
         for _, _, step in steps:
             if isinstance(step, KeepDataDirectory):
                 assert step.kept.parent == step.instance.data_directory.parent
                 assert step.kept != step.instance.data_directory
+
+
+def test_who_cannot_read_the_backup_set_is_waited_for_by_nobody_and_led_nowhere() -> None:
+    for made in BLUEPRINTS:
+        copied = {each.member.name for each in made.members if each.unreadable}
+        for _, lane, step in whole(made):
+            if lane in copied:
+                assert isinstance(step, StopMember | KeepDataDirectory | CopyLeader)
+            if isinstance(step, PromoteLeader):
+                assert set(step.replicas) == {each.member.name for each in made.restored[1:]}
+            if isinstance(step, CopyLeader):
+                assert step.leader == made.leader.instance
+        moved = plan_move_on(moved_on(made, resolved(LATER)))
+        assert not copied & {lane.name for _, _, lane, _ in moved.steps()}
 
 
 def test_only_the_leader_is_steered_and_only_replicas_wait_for_more() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -11,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from fake_nodes import FakeNode, Refuses
 from pgdolly.domain.backup import Archive, ArchivedSegment, Catalogue
 from pgdolly.domain.cluster import Cluster, Node
 from pgdolly.domain.command import Command
@@ -28,6 +30,7 @@ from pgdolly.operations.cleanup import CleanupFacts, colliding_history, has_own_
 from pgdolly.operations.request import PitrRequest
 from pgdolly.operations.reset import decide
 from pgdolly.operations.reset.observe import ResetFacts
+from pgdolly.operations.reset.readers import Readers, ask_for_set, refuse_copies
 from pgdolly.operations.reset.refusals import (
     WAL_RESERVE,
     lacks_space,
@@ -178,6 +181,63 @@ def with_nodes(
     return dataclasses.replace(
         facts, source=changed(facts.source, source), target=changed(facts.target, target)
     )
+
+
+class Asked(FakeNode):
+    """A node whose pgBackRest answers so when it is asked for the backup set."""
+
+    def __init__(self, name: str, answer: str) -> None:
+        self.node_name, self._answer = name, answer
+
+    def answer(self, command: Command) -> str:
+        assert command.argv[-1] == "info"
+        if self._answer.startswith("ERROR"):
+            raise Refuses(self._answer)
+        return self._answer
+
+
+def a_set(*, tablespaces: bool = False, status: str = "ok", there: bool = True) -> str:
+    backup: dict[str, Any] = {"label": resolved().backup_set, "database-ref": [{"name": "postgres"}]}
+    if tablespaces:
+        backup["tablespace"] = [{"name": "fast", "destination": "/ssd/fast"}]
+    return json.dumps([{"status": {"message": status}, "backup": [backup] if there else []}])
+
+
+def readers_of(**answers: str) -> Readers:
+    """What the members say, by the ends of their names."""
+    facts = reset_facts()
+    names = {f"pg-test{end.replace('_', '-')}": answer for end, answer in answers.items()}
+    shells = {name: Asked(name, answer) for name, answer in names.items()}
+    return asyncio.run(ask_for_set(facts, resolved(), World(shells), facts.target.members))
+
+
+NOWHERE = a_set(status="missing stanza path", there=False)
+
+
+def test_a_replica_that_cannot_read_the_set_is_copied_and_not_restored() -> None:
+    readers = readers_of(_1=a_set(), _2=NOWHERE, _3="ERROR: [103]: unable to find a valid repository")
+    assert readers.contents.databases == ("postgres",)
+    assert set(readers.unreadable) == {"pg-test-2", "pg-test-3"}
+    assert readers.unreadable["pg-test-2"].endswith(": missing stanza path")
+    assert readers.unreadable["pg-test-3"] == "ERROR: [103]: unable to find a valid repository"
+    refuse_copies(reset_facts(), readers, PitrRequest())
+
+
+def test_a_leader_that_cannot_read_the_set_is_an_error() -> None:
+    with pytest.raises(CommandFailed, match="missing stanza path"):
+        readers_of(_1=NOWHERE, _2=a_set(), _3=a_set())
+
+
+def test_a_base_backup_does_not_go_where_there_is_something() -> None:
+    with_tablespace = a_set(tablespaces=True)
+    readers = readers_of(_1=with_tablespace, _2=NOWHERE, _3=with_tablespace)
+    error = refused(lambda: refuse_copies(reset_facts(), readers, PitrRequest()))
+    assert "pg-test-2 cannot read" in str(error) and "tablespaces" in str(error)
+    all_read = readers_of(_1=with_tablespace, _2=with_tablespace, _3=with_tablespace)
+    refuse_copies(reset_facts(), all_read, PitrRequest())
+    linked, readers = PitrRequest(link_map={"pg_wal": "/wal"}), readers_of(_1=a_set(), _2=NOWHERE, _3=a_set())
+    error = refused(lambda: refuse_copies(reset_facts(), readers, linked))
+    assert "--link-map" in str(error) and error.untouched == "nothing was changed"
 
 
 def test_tablespaces_go_to_machines_of_their_own() -> None:

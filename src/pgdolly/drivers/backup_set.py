@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from pgdolly.domain.command import Command
 from pgdolly.domain.errors import CommandFailed
+from pgdolly.drivers.catalogue_format import one_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +32,11 @@ def set_command(stanza: str, label: str, repo_key: int, config: PurePosixPath | 
 
 def parse_set(text: str, label: str) -> BackupSetContents:
     """:raises CommandFailed: if the answer does not tell of the set."""
+    status = ""
     try:
-        found = next(
-            backup for stanza in json.loads(text) for backup in stanza["backup"] if backup["label"] == label
-        )
+        stanzas = json.loads(text)
+        status = "".join(f": {one_line(stanza['status']['message'])}" for stanza in stanzas)
+        found = next(backup for stanza in stanzas for backup in stanza["backup"] if backup["label"] == label)
         return BackupSetContents(
             databases=tuple(each["name"] for each in found.get("database-ref") or ()),
             tablespaces=tuple(
@@ -44,5 +46,5 @@ def parse_set(text: str, label: str) -> BackupSetContents:
         )
     except (ValueError, KeyError, TypeError, StopIteration) as error:
         raise CommandFailed(
-            f"pgBackRest does not tell what backup set {label} holds", stderr_end=text[-500:]
+            f"pgBackRest does not tell what backup set {label} holds{status}", stderr_end=text[-500:]
         ) from error

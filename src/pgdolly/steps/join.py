@@ -15,15 +15,14 @@ from pgdolly.domain.timeline import history_file_name
 from pgdolly.drivers import patroni, postgres, services
 from pgdolly.drivers.postgres import Instance
 from pgdolly.engine.step import Effect, StepCheck, StepState
-from pgdolly.steps.carry import job_directory
+from pgdolly.steps.copy import CopyLeader
 from pgdolly.steps.promote import fork_lsn
 from pgdolly.steps.replication import Streaming, streaming_state
-from pgdolly.steps.world import POLL_SECONDS, StepContext, wait_for
+from pgdolly.steps.world import POLL_SECONDS, StepContext
 from pgdolly.transport.shell import run_checked
 
 PLACEHOLDER = "# placeholder of pgdolly: this timeline was passed over\n"
 JOIN_SECONDS = 90.0  # without any progress
-REBUILD_SECONDS = 24 * 3600.0  # a base backup of a large cluster takes hours; Patroni shows that it goes on
 CREATING = "creating replica"  # Patroni's word for a member into which it copies the leader
 
 
@@ -73,11 +72,15 @@ class JoinReplica:
     async def _streams(self, context: StepContext) -> Streaming | None:
         return await streaming_state(context, self.leader, self.patroni_name)
 
+    @property
+    def _copy(self) -> CopyLeader:
+        return CopyLeader(instance=self.instance, leader=self.leader, patroni_name=self.patroni_name)
+
     async def apply(self, context: StepContext) -> dict[str, Any] | None:
         shell, member = context.world.shell(self.instance.member), self.instance.member
         copied, _ = await self._look(context)
         if copied:
-            return await self._copy_leader(context)
+            return await self._copy.go_on(context)
         stood = LSN.parse(found["lsn"]) if (found := self._stood(context))["lsn"] else None
         if stood is not None and stood > fork_lsn(context):
             return await self._rebuild(context, f"it replayed to {stood}, past the leader's fork")
@@ -90,7 +93,7 @@ class JoinReplica:
             view = await patroni.read_cluster(shell, member)
             own = view.member(self.patroni_name) if view else None
             if own is not None and own.state == CREATING:
-                return await self._copy_leader(context)
+                return await self._copy.go_on(context)
             return await self._rebuild(context, error.what)
         await self._remove_placeholders(context)
         return {"rebuilt": False, "lsn": str(streaming.replay_lsn)}
@@ -150,14 +153,10 @@ class JoinReplica:
         wal = self.instance.data_directory / "pg_wal"
         return [str(wal / history_file_name(timeline)) for timeline in self.placeholders]
 
-    def _mark(self, context: StepContext) -> str:
-        """There from the moment on at which the data directory is emptied for a copy of the leader."""
-        return str(job_directory(context, self.instance.member, "rebuild"))
-
     async def _look(self, context: StepContext) -> tuple[bool, bool]:
         """Whether it is being copied from the leader, or was; and whether a placeholder is there."""
         script = (
-            'if [ -e "$1" ] || ! [ -e "$2/PG_VERSION" ]; then echo yes; else echo no; fi; shift 2; '
+            'if [ -e "$1/PG_VERSION" ]; then echo no; else echo yes; fi; shift; '
             'for path; do if [ -e "$path" ]; then echo yes; exit; fi; done; echo no'
         )
         look = Command(
@@ -166,16 +165,15 @@ class JoinReplica:
                 "-c",
                 script,
                 "look",
-                self._mark(context),
                 str(self.instance.data_directory),
                 *self._placeholder_paths(),
             ),
-            summary="look for a copy of the leader",
+            summary="look into the data directory",
         )
-        copied, placeholders = (
+        emptied, placeholders = (
             await run_checked(context.world.shell(self.instance.member), look, doing="look at the member")
         ).split()
-        return copied == "yes", placeholders == "yes"
+        return emptied == "yes" or await self._copy.is_begun(context), placeholders == "yes"
 
     def _stood(self, context: StepContext) -> dict[str, Any]:
         name = self.instance.member.name
@@ -200,38 +198,6 @@ class JoinReplica:
 
     async def _rebuild(self, context: StepContext, why: str) -> dict[str, Any]:
         """Empty the directory and let Patroni copy the leader into it."""
-        shell, member = context.world.shell(self.instance.member), self.instance.member
-        context.note(f"{member.name} is rebuilt from the leader by base backup: {why}")
-        await services.stop_service(shell, member)
-        # Only now: a service that is up beside the mark is one that copies the leader.
-        mark = Command(argv=("mkdir", "-p", self._mark(context)))
-        await run_checked(shell, mark, doing="mark the member as one that is rebuilt")
-        return await self._copy_leader(context)
-
-    async def _copy_leader(self, context: StepContext) -> dict[str, Any]:
-        """Begin the copy, or wait for the one that is under way: to begin it again would throw hours of it away."""
-        shell, member = context.world.shell(self.instance.member), self.instance.member
-        if not await services.is_active(shell, member):
-            empty = Command(
-                argv=("find", str(self.instance.data_directory), "-mindepth", "1", "-delete"),
-            )
-            await run_checked(shell, empty, timeout_seconds=3600, doing="empty the data directory")
-        await services.start_service(shell, member)
-        goal: LSN | None = None
-
-        async def rebuilt() -> Streaming | None:
-            nonlocal goal
-            streaming = await self._streams(context)
-            if streaming is None:
-                return None
-            goal = goal or streaming.current_lsn
-            return streaming if streaming.has_replayed(goal) else None
-
-        streaming = await wait_for(
-            rebuilt,
-            what=f"Patroni to rebuild {member.name}",
-            where=member.name,
-            deadline_seconds=REBUILD_SECONDS,
-            next_command=f"patronictl list {member.cluster}; pgdolly resume {context.run_id}",
-        )
-        return {"rebuilt": True, "lsn": str(streaming.replay_lsn)}
+        name = self.instance.member.name
+        context.note(f"{name} is rebuilt from the leader by base backup: {why}")
+        return await self._copy.apply(context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pgdolly.engine.plan import StepRegistry
 from pgdolly.steps.basebackup import TakeBaseBackup
 from pgdolly.steps.configure import ConfigureMember
+from pgdolly.steps.copy import CopyLeader
 from pgdolly.steps.drop import DeleteStanza, RemoveData, RemoveMade, RemoveStore, StartStanza, StopServer
 from pgdolly.steps.handover import HandOverLeader, StartLeader
 from pgdolly.steps.join import JoinReplica
@@ -37,6 +38,7 @@ STEPS = StepRegistry(
     BeginStore,
     StartLeader,
     JoinReplica,
+    CopyLeader,
     VerifyCluster,
     MendStanza,
     EnableArchiving,

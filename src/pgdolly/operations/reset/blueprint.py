@@ -17,13 +17,18 @@ StanzaNeed = Literal["nothing", "create", "upgrade"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberBlueprint:
-    """One member of the target: its data directory, what fills it, and how Patroni knows it."""
+    """One member of the target: its data directory, what fills it, and how Patroni knows it.
+
+    :param kept: where the old data goes; None if it is not kept.
+    :param unreadable: why it is not restored, but copied from the new leader: its node cannot read the backup set.
+    """
 
     instance: Instance
     patroni_name: str
     source: RestoreSource
     spool_directory: str
-    kept: str | None = None  # where the old data goes; None if it is not kept
+    kept: str | None = None
+    unreadable: str | None = None
 
     @property
     def member(self) -> Member:
@@ -70,6 +75,11 @@ class ResetBlueprint:
     @property
     def members(self) -> tuple[MemberBlueprint, ...]:
         return (self.leader, *self.replicas)
+
+    @property
+    def restored(self) -> tuple[MemberBlueprint, ...]:
+        """The members that are filled out of the repository, the leader first."""
+        return tuple(member for member in self.members if member.unreadable is None)
 
     @property
     def archives(self) -> bool:

@@ -8,15 +8,15 @@ from pathlib import PurePosixPath
 
 from pgdolly.domain.backup import Catalogue
 from pgdolly.domain.target import TargetType
-from pgdolly.drivers.backup_set import BackupSetContents, parse_set, set_command
 from pgdolly.drivers.observation import MemberFacts, observe_member
 from pgdolly.drivers.pgbackrest import RestoreSource
-from pgdolly.drivers.repository import FROM_STDIN, reading, repository_file
+from pgdolly.drivers.repository import repository_file
 from pgdolly.operations.request import PitrRequest
 from pgdolly.operations.reset.beside import refuse_beside
 from pgdolly.operations.reset.blueprint import MemberBlueprint, ResetBlueprint, StanzaNeed
 from pgdolly.operations.reset.describe import describe, left_out, warnings_of
 from pgdolly.operations.reset.observe import ResetFacts
+from pgdolly.operations.reset.readers import Readers, ask_for_set, refuse_copies
 from pgdolly.operations.reset.refusals import (
     lacks_space,
     refuse_before_choosing,
@@ -27,7 +27,6 @@ from pgdolly.operations.reset.refusals import (
 from pgdolly.operations.site import instance_of
 from pgdolly.recovery.select import ResolvedRecovery, resolve
 from pgdolly.steps.world import World
-from pgdolly.transport.shell import command_failed
 from pgdolly.transport.together import together
 
 # An asynchronous archive-get can end a recovery early where the timeline switches: pgBackRest issue 2423,
@@ -59,24 +58,15 @@ async def decide(facts: ResetFacts, request: PitrRequest, world: World) -> Reset
         # back, and a pin would cut off what was committed since the last switch. If it cannot, the plan warns.
         resolved = dataclasses.replace(resolved, pinned_segment=None)
     refuse_unfit(facts, resolved, request)
-    refuse_contents(facts, await _contents(facts, resolved, world), request)
+    replicas = facts.target.members if request.data is None else ()
+    readers = await ask_for_set(facts, resolved, world, replicas)
+    refuse_contents(facts, readers.contents, request)
+    refuse_copies(facts, readers, request)
     if request.data is not None:
         await refuse_beside(facts, resolved, PurePosixPath(request.data), world)
     else:
         await _refuse_full(facts, resolved, request, world)
-    return _blueprint(facts, request, resolved)
-
-
-async def _contents(facts: ResetFacts, resolved: ResolvedRecovery, world: World) -> BackupSetContents:
-    member, foreign = facts.leader.member, facts.repository
-    shell = world.shell(member)
-    config = member.pgbackrest_config if foreign is None else FROM_STDIN
-    command = set_command(resolved.stanza, resolved.backup_set, resolved.repo_key, config=config)
-    run = shell.run if foreign is None else reading(shell.run, foreign)
-    completed = await run(command)
-    if not completed.ok:
-        raise command_failed(member.name, completed, "ask for the backup set's contents")
-    return parse_set(completed.stdout, resolved.backup_set)
+    return _blueprint(facts, request, resolved, readers)
 
 
 def _source_system(facts: ResetFacts) -> int | None:
@@ -98,11 +88,16 @@ async def _refuse_full(
     await together(*(check(member) for member in facts.target.members))
 
 
-def _blueprint(facts: ResetFacts, request: PitrRequest, resolved: ResolvedRecovery) -> ResetBlueprint:
+def _blueprint(
+    facts: ResetFacts, request: PitrRequest, resolved: ResolvedRecovery, readers: Readers
+) -> ResetBlueprint:
     now = datetime.now(UTC)
     kept = f"{facts.leader.data_directory.name}.{now:%Y%m%d-%H%M%S}" if request.backup else None
     members = {
-        member.member.name: _member_blueprint(member, facts, request, resolved, kept)
+        member.member.name: dataclasses.replace(
+            _member_blueprint(member, facts, request, resolved, kept),
+            unreadable=readers.unreadable.get(member.member.name),
+        )
         for member in facts.target.members
     }
     leader = members.pop(facts.leader.member.name)

@@ -106,6 +106,12 @@ def warnings_of(blueprint: ResetBlueprint, facts: ResetFacts) -> tuple[str, ...]
         warnings.append(f"{member.name} of the source does not answer ({error}); its repository is enough")
     for text, (_, error) in zip(blueprint.left_out, facts.target.silent, strict=False):
         warnings.append(f"{text} ({error.what})")
+    for replica in blueprint.replicas:
+        if replica.unreadable is not None:
+            warnings.append(
+                f"{replica.member.name} cannot read the backup set ({replica.unreadable}): it is not restored, but "
+                f"copied from {blueprint.leader.member.name} by base backup in the end"
+            )
     source = next(iter(facts.source.members), None)
     if source is not None:
         for target in facts.target.members:

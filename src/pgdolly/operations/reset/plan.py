@@ -10,6 +10,7 @@ from pgdolly.engine.plan import Lane, Plan, Stage
 from pgdolly.engine.step import Step
 from pgdolly.operations.reset.blueprint import MemberBlueprint, ResetBlueprint
 from pgdolly.recovery.select import ResolvedRecovery
+from pgdolly.steps.copy import CopyLeader
 from pgdolly.steps.handover import HandOverLeader, StartLeader
 from pgdolly.steps.join import JoinReplica
 from pgdolly.steps.member import KeepDataDirectory, StopMember
@@ -114,7 +115,7 @@ def _place_repository(blueprint: ResetBlueprint) -> list[Stage]:
             member,
             PlaceRepository(instance=member.instance, stanza=blueprint.stanza, options=blueprint.repository),
         )
-        for member in blueprint.members
+        for member in blueprint.restored
     )
     return [Stage("lead the members to the source's repository", lanes)]
 
@@ -142,37 +143,38 @@ def _stop(blueprint: ResetBlueprint) -> list[Stage]:
 
 def _recover(blueprint: ResetBlueprint, *, restore: bool) -> Stage:
     title = "restore and replay to the target" if restore else "replay on to the target"
-    lanes = []
-    for member in blueprint.members:
-        steps: list[Step] = []
-        if restore:
-            if member.kept is not None:
-                steps.append(
-                    KeepDataDirectory(
-                        instance=member.instance, kept=member.instance.data_directory.with_name(member.kept)
-                    )
-                )
-            steps.append(
-                RestoreDataDirectory(
-                    instance=member.instance,
-                    source=member.source,
-                    database_size=blueprint.resolved.backup.database_size,
-                )
-            )
-        else:
-            steps.append(StopRecovered(instance=member.instance, rotate=True))
-        leads = member is blueprint.leader
-        endless = blueprint.target.type is TargetType.DEFAULT
+    steps_of = {member: _recovery_of(blueprint, member, restore=restore) for member in blueprint.members}
+    return Stage(title, tuple(_lane(member, *steps) for member, steps in steps_of.items() if steps))
+
+
+def _recovery_of(blueprint: ResetBlueprint, member: MemberBlueprint, *, restore: bool) -> list[Step]:
+    instance, steps = member.instance, list[Step]()
+    if restore and member.kept is not None:
         steps.append(
-            PrepareRecovery(
-                instance=member.instance,
-                placeholders=blueprint.placeholders if leads else (),
-                wait_for_more=endless and not leads,
-            )
+            KeepDataDirectory(instance=instance, kept=instance.data_directory.with_name(member.kept))
         )
-        steps.append(_recover_step(blueprint, member, _mode(blueprint, leads=leads)))
-        lanes.append(_lane(member, *steps))
-    return Stage(title, tuple(lanes))
+    if member.unreadable is not None:
+        return steps
+    steps.append(
+        RestoreDataDirectory(
+            instance=instance,
+            source=member.source,
+            database_size=blueprint.resolved.backup.database_size,
+        )
+        if restore
+        else StopRecovered(instance=instance, rotate=True)
+    )
+    leads = member is blueprint.leader
+    endless = blueprint.target.type is TargetType.DEFAULT
+    steps.append(
+        PrepareRecovery(
+            instance=instance,
+            placeholders=blueprint.placeholders if leads else (),
+            wait_for_more=endless and not leads,
+        )
+    )
+    steps.append(_recover_step(blueprint, member, _mode(blueprint, leads=leads)))
+    return steps
 
 
 def _mode(blueprint: ResetBlueprint, *, leads: bool) -> Mode:
@@ -211,10 +213,11 @@ def _leader_again(blueprint: ResetBlueprint) -> Lane:
 
 def _finish(blueprint: ResetBlueprint, *, fresh: bool) -> list[Stage]:
     leader, endless = blueprint.leader, blueprint.target.type is TargetType.DEFAULT
+    restored = blueprint.restored[1:]
     recovered = _recover_step(blueprint, leader, "end" if endless else "pause")
     promote = PromoteLeader(
         recover=recovered,
-        replicas=tuple(replica.member.name for replica in blueprint.replicas),
+        replicas=tuple(replica.member.name for replica in restored),
     )
     if blueprint.beside:
         return [Stage("promote", (_lane(leader, promote),))]
@@ -224,10 +227,10 @@ def _finish(blueprint: ResetBlueprint, *, fresh: bool) -> list[Stage]:
             (_lane(leader, promote, SetRoles(recover=recovered)),),
         )
     ]
-    if endless and blueprint.replicas:
+    if endless and restored:
         lanes = tuple(
             _lane(replica, HoldReplica(recover=_recover_step(blueprint, replica, "wait")))
-            for replica in blueprint.replicas
+            for replica in restored
         )
         stages.append(Stage("stop the replicas at the same point", lanes))
     handover: list[Step] = [
@@ -250,26 +253,8 @@ def _finish(blueprint: ResetBlueprint, *, fresh: bool) -> list[Stage]:
     handover.append(StartLeader(instance=leader.instance, patroni_name=leader.patroni_name))
     stages.append(Stage("hand the leader to Patroni", (_lane(leader, *handover),)))
     if blueprint.replicas:
-        stages.append(
-            Stage(
-                "join the replicas",
-                tuple(
-                    _lane(
-                        replica,
-                        JoinReplica(
-                            instance=replica.instance,
-                            leader=leader.instance,
-                            patroni_name=replica.patroni_name,
-                            archive=blueprint.archives,
-                            spool_directory=replica.spool_directory,
-                            segment_size=blueprint.segment_size,
-                            placeholders=blueprint.placeholders,
-                        ),
-                    )
-                    for replica in blueprint.replicas
-                ),
-            )
-        )
+        lanes = tuple(_lane(replica, _join(blueprint, replica)) for replica in blueprint.replicas)
+        stages.append(Stage("join the replicas", lanes))
     stages.append(
         Stage(
             "verify",
@@ -292,3 +277,18 @@ def _finish(blueprint: ResetBlueprint, *, fresh: bool) -> list[Stage]:
             steps.append(TakeBackup(instance=leader.instance, stanza=blueprint.stanza, backup_type="full"))
         stages.append(Stage("begin the clone's own backup history", (_lane(leader, *steps),)))
     return stages
+
+
+def _join(blueprint: ResetBlueprint, replica: MemberBlueprint) -> Step:
+    leader = blueprint.leader.instance
+    if replica.unreadable is not None:
+        return CopyLeader(instance=replica.instance, leader=leader, patroni_name=replica.patroni_name)
+    return JoinReplica(
+        instance=replica.instance,
+        leader=leader,
+        patroni_name=replica.patroni_name,
+        archive=blueprint.archives,
+        spool_directory=replica.spool_directory,
+        segment_size=blueprint.segment_size,
+        placeholders=blueprint.placeholders,
+    )
