@@ -13,14 +13,12 @@ from pgdolly.domain.errors import CommandFailed, Refused
 from pgdolly.drivers.backup_set import BackupSetContents, parse_set, set_command
 from pgdolly.drivers.observation import MemberFacts
 from pgdolly.drivers.repository import FROM_STDIN, reading
-from pgdolly.operations.request import PitrRequest
+from pgdolly.operations.request import NOTHING, PitrRequest
 from pgdolly.operations.reset.observe import ResetFacts
 from pgdolly.recovery.select import ResolvedRecovery
 from pgdolly.steps.world import World
 from pgdolly.transport.shell import command_failed
 from pgdolly.transport.together import together
-
-NOTHING = "nothing was changed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
