@@ -185,6 +185,24 @@ def test_root_installs_what_the_dbsu_cannot_write(tmp_path: Path) -> None:
         assert [path.name for path in made.parent.iterdir()] == ["patroni.yml"]
 
 
+def test_what_root_leaves_if_the_text_never_comes_may_be_written_again(tmp_path: Path) -> None:
+    made = tmp_path / "patroni.yml"
+    draft = Draft(
+        to=DraftPath(path=PurePosixPath(made), about="Patroni's", owner=OWNER, as_root=True),
+        text=Secret(f"{MARK}\nscope: pg-meta2\n"),
+    )
+    [command] = write_drafts_commands(MEMBER, [draft])
+
+    def seen() -> Any:
+        return program("files", look=[made], mark=MARK, directories=[])[str(made)]
+
+    assert (seen()["exists"], seen()["made"]) == (False, False)
+    subprocess.run(command.argv, input="", text=True, timeout=10, check=True)
+    assert made.read_text() == "" and (seen()["exists"], seen()["made"]) == (True, True)
+    made.write_text("scope: somebody's\n")
+    assert (seen()["exists"], seen()["made"]) == (True, False)
+
+
 def test_what_root_is_told_names_the_file_and_nothing_of_its_text() -> None:
     draft = Draft(
         to=DraftPath(

@@ -392,6 +392,19 @@ def test_only_files_of_pgdolly_clone_are_told_from_others(tmp_path: Path) -> Non
     }
 
 
+def test_a_file_that_holds_nothing_is_as_good_as_pgdollys(tmp_path: Path) -> None:
+    """Root's `install` leaves it so if the run is killed before the text has come; a masked unit is a link."""
+    empty, masked = tmp_path / "patroni.yml", tmp_path / "patroni.service"
+    empty.touch()
+    masked.symlink_to("/dev/null")
+    found = look(tmp_path / "data", files=[empty, masked])["files"]
+    assert [(file["made"], file["empty"]) for file in found] == [(True, True), (False, False)]
+    arguments = {"mark": MARK, "unlink": [empty], "leave": [], "patroni_config": empty, "pgpass": None}
+    assert run("remove_made", {**arguments, "leave": [masked]})[0] == 1
+    assert run("remove_made", arguments)[0] == 0
+    assert everything_below(tmp_path) == {"patroni.service"}
+
+
 def with_pgpass(
     directory: Path, *, first: str = MARK, line: str = "10.10.10.10:5432:*:replicator:a\\:b"
 ) -> Path:

@@ -139,6 +139,33 @@ def test_a_source_that_is_down_for_good(world: World, fleet: Fleet, source: str,
     assert world.pgdolly("check", CLONE).status == 0
 
 
+def left_empty(fleet: Fleet, clone: Member) -> None:
+    """Root's `install` makes a file before it reads what goes into it: what it leaves if nothing came."""
+    for name in MADE:
+        argv = ("install", "-D", "-o", "postgres", "-m", "0600", "/dev/stdin", f"/{name}")
+        done = fleet.exec(clone.name, *argv, user="root", stdin="")
+        assert done.returncode == 0, done.stderr
+
+
+def test_killed_before_root_had_read_what_it_writes(
+    world: World, fleet: Fleet, clone: Member, scenario: Scenario, controllers: list[Controller]
+) -> None:
+    """Files that hold nothing stand in nobody's way: not in a resume's, and not in a drop's."""
+    controller = world.start("clone", SOURCE, CLONE, "--lsn", scenario.early.lsn, "--no-backup", "--yes")
+    controllers.append(controller)
+    controller.wait_for_step("step_begun", "configure_member")
+    controller.kill()
+    left_empty(fleet, clone)
+    world.pgdolly("resume", controller.run())
+    world.assert_cluster_whole(CLONE, rows=scenario.early.rows, archiving=True)
+    world.pgdolly("drop", CLONE, "--with-backups", "--yes")
+    left_empty(fleet, clone)
+    dropped = world.pgdolly("drop", CLONE, "--with-backups", "--yes")
+    assert "not made by" not in dropped.stdout, dropped
+    root = fleet.nodes[clone.name].root
+    assert [name for name in MADE if (root / name).exists()] == []
+
+
 @pytest.fixture
 def small_disk(fleet: Fleet, clone: Member) -> Iterator[Callable[[], None]]:
     """A file system of its own for the data; what is returned makes it smaller than the data, once it is in use."""

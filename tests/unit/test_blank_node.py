@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from pgdolly.domain.command import Command, Completed
-from pgdolly.domain.draft import MARK
 from pgdolly.domain.errors import Refused
 from pgdolly.drivers.configuration import MemberConfiguration
 from pgdolly.operations.clone.blank import Blank, look_at_blank
@@ -64,7 +63,7 @@ class Shell:
             answer = {
                 path: {
                     "exists": not path.endswith(".stop") or path in self.stop_files,
-                    "first_line": MARK,
+                    "made": True,
                     "writable": True,
                 }
                 for path in json.loads(command.argv[-1])["look"]

@@ -588,7 +588,9 @@ def test_what_a_node_says_is_read() -> None:
         "postmaster": {"pid": 7},
     }
     more = {**_MORE, "senders": [["x", "u", None, "streaming"]], "empty": False}
-    more |= {"files": [{"path": "/etc/patroni/patroni.yml", "made": True, "removable": False}]}
+    more |= {
+        "files": [{"path": "/etc/patroni/patroni.yml", "made": True, "empty": False, "removable": False}]
+    }
     read = parse_remains(member("pg-meta2", 1), found, more)
     assert (read.configured, read.scope, read.patroni_name, read.superuser) == (
         True,

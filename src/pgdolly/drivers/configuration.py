@@ -11,7 +11,7 @@ from typing import Any
 
 from pgdolly.domain.cluster import Member
 from pgdolly.domain.command import Command
-from pgdolly.domain.draft import Draft, DraftPath
+from pgdolly.domain.draft import MARK, Draft, DraftPath
 from pgdolly.drivers.node_program import node_program, run_node_program
 from pgdolly.transport.shell import Shell
 
@@ -69,10 +69,14 @@ async def read_member_configuration(shell: Shell, member: Member) -> MemberConfi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathFacts:
-    """A path of a node; `writable` says whether the dbsu could make or replace it."""
+    """A path of a node.
+
+    :param made: a clone made the file that is there, or nothing is in it.
+    :param writable: the dbsu could make or replace it.
+    """
 
     exists: bool
-    first_line: str | None
+    made: bool
     writable: bool
 
 
@@ -83,7 +87,7 @@ async def look_at_paths(
     command = node_program(
         member,
         "files",
-        {"look": sorted(map(str, paths)), "directories": []},
+        {"look": sorted(map(str, paths)), "mark": MARK, "directories": []},
         f"look at files of {member.name}",
     )
     found = await run_node_program(shell, command)
@@ -123,7 +127,7 @@ def _commands(
             node_program(
                 member,
                 "files",
-                {"look": [], "directories": made},
+                {"look": [], "mark": MARK, "directories": made},
                 "; ".join(said),
                 secrets=[
                     {"path": str(to.path), "text": text, "mode": to.mode}

@@ -30,12 +30,13 @@ UNITS = PurePosixPath("/etc/systemd/system")
 class ConfigurationFile:
     """A file that makes a node a member.
 
-    :param made: `pgdolly clone` wrote it.
+    :param made: `pgdolly clone` wrote it, or began to: nothing is in it.
     :param by_root: the database's account cannot remove it.
     """
 
     path: PurePosixPath
     made: bool
+    empty: bool = False
     by_root: bool = False
 
 
@@ -185,7 +186,10 @@ def parse_remains(member: Member, found: dict[str, Any], more: dict[str, Any]) -
         spool_path=PurePosixPath(stanza["spool_path"]) if stanza["stanza"] else None,
         files=tuple(
             ConfigurationFile(
-                path=PurePosixPath(file["path"]), made=file["made"], by_root=not file["removable"]
+                path=PurePosixPath(file["path"]),
+                made=file["made"],
+                empty=file["empty"],
+                by_root=not file["removable"],
             )
             for file in more["files"]
         ),

@@ -1,21 +1,15 @@
 """Look at files of this node, or write them.
 
-Takes: look (paths), directories (to be made as this user). SECRETS, if it is sent along, holds the files to write, each
-with path, text and mode.
-Prints for each path whether it is there, its first line, and whether this user can write it.
+Takes: look (paths), mark (what the first line of a file of `pgdolly clone` begins with), directories (to be made as
+this user). SECRETS, if it is sent along, holds the files to write, each with path, text and mode.
+Prints for each path whether it is there, whether a clone made it, and whether this user can write it.
 """
 
 import json
 import os
 import sys
 
-
-def first_line(path):
-    try:
-        with open(path, errors="replace") as lines:
-            return lines.readline().rstrip("\n")
-    except OSError:
-        return None
+from made import made
 
 
 def writable(path):
@@ -47,7 +41,7 @@ def main(arguments):
             {
                 path: {
                     "exists": os.path.lexists(path),
-                    "first_line": first_line(path),
+                    "made": made(path, arguments["mark"]),
                     "writable": writable(path),
                 }
                 for path in arguments["look"]

@@ -3,6 +3,7 @@
 import os
 import re
 
+from made import made
 from removal_guard import processes
 
 
@@ -22,12 +23,7 @@ def pgpass(config, mark):
 
     Not if another Patroni on this node writes the same one.
     """
-    try:
-        with open(config, errors="replace") as lines:
-            made = lines.readline().startswith(mark)
-    except OSError:
-        return None
-    own = settings(config) if made else {}
+    own = settings(config) if made(config, mark) else {}
     path = own.get("pgpass")
     if (
         not isinstance(path, str)

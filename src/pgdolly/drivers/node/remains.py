@@ -11,6 +11,7 @@ import re
 import sys
 
 from followers import senders, slots
+from made import empty, made
 from pgpass import pgpass
 from removal_guard import contents, fillers, objection, patronis, processes
 
@@ -51,12 +52,12 @@ def wal_directory(data):
 
 
 def described(path, mark):
-    try:
-        with open(path, errors="replace") as lines:
-            made = lines.readline().startswith(mark)
-    except OSError:
-        made = False  # what cannot be read is not known to be pgdolly's
-    return {"path": path, "made": made, "removable": os.access(os.path.dirname(path), os.W_OK)}
+    return {
+        "path": path,
+        "made": made(path, mark),
+        "empty": empty(path),
+        "removable": os.access(os.path.dirname(path), os.W_OK),
+    }
 
 
 def lockable(work):

@@ -20,7 +20,6 @@ from pgdolly.drivers.repository import pgbackrest_path, upstream_path
 from pgdolly.operations.clone import patroni_yml, pgbackrest_conf
 from pgdolly.operations.clone.naming import Naming
 from pgdolly.operations.clone.refusals import (
-    marked,
     refuse_directories,
     refuse_files,
     refuse_occupied,
@@ -108,7 +107,7 @@ async def look_at_blank(
     refuse_files(member, seen, texts, needed)
     refuse_directories(member, seen, made)
     refuse_stopped(member, [path for path in stops if seen[path].exists])
-    if unit is not None and seen[unit[0]].exists and not marked(seen[unit[0]]):
+    if unit is not None and seen[unit[0]].exists and not seen[unit[0]].made:
         unit = None  # the administrator's; one that came with a package names another configuration, and is overridden
     drafts = [
         Draft(

@@ -7,7 +7,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pgdolly.domain.cluster import Cluster, Member
-from pgdolly.domain.draft import MARK
 from pgdolly.domain.errors import Refused
 from pgdolly.drivers import services
 from pgdolly.drivers.configuration import PathFacts
@@ -20,11 +19,6 @@ from pgdolly.operations.reset.refusals import WAL_RESERVE, refuse_full, refuse_o
 from pgdolly.operations.tablespaces import refuse_shared_tablespaces
 from pgdolly.recovery.resolved import ResolvedRecovery
 from pgdolly.steps.stanza import refuse_foreign_archive_command
-
-
-def marked(path: PathFacts) -> bool:
-    """Whether a clone made the file."""
-    return path.exists and str(path.first_line or "").startswith(MARK)
 
 
 def refuse_occupied(member: Member, found: Mapping[str, Any], resumed: str | None) -> None:
@@ -67,7 +61,7 @@ def refuse_files(
 ) -> None:
     """:raises Refused: if a file would be overwritten, or one that the configuration names is missing."""
     for path in texts:
-        if seen[path].exists and not marked(seen[path]):
+        if seen[path].exists and not seen[path].made:
             raise Refused(
                 f"{path} is there already, and no clone made it",
                 where=member.name,

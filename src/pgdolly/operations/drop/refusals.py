@@ -232,7 +232,7 @@ def _refuse_stanza(facts: DropFacts) -> None:
     configured = [
         member.member.name
         for member in facts.members
-        if any(file.path == files_of_clone(member.member)[1] for file in member.files)
+        if any(file.path == files_of_clone(member.member)[1] and not file.empty for file in member.files)
     ]
     if not stanzas and configured:
         raise Refused(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pgdolly.domain.draft import MARK
 from pgdolly.domain.errors import Refused
 from pgdolly.engine.plan import Plan
 from pgdolly.operations.promote.observe import PromotionFacts
@@ -25,7 +24,7 @@ def decide(facts: PromotionFacts, *, now: bool, backup: bool) -> Promotion:
             next_command=f"pgdolly promote {name} --now, which takes what is there",
         )
     current = facts.catalogue.current if facts.catalogue is not None else None
-    own = all((found.first_line or "").startswith(MARK) for found in facts.marked.values())
+    own = all(found.made for found in facts.marked.values())
     replicas = [member for member in facts.cluster.members if member is not facts.leader]
     slot = facts.slot if facts.source is not None and is_made(facts.slot) else None
     return Promotion(

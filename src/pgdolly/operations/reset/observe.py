@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from pgdolly.domain.backup import Catalogue
 from pgdolly.domain.cluster import Cluster
-from pgdolly.domain.draft import MARK
 from pgdolly.domain.errors import PgdollyError
 from pgdolly.domain.repository import RepositorySettings
 from pgdolly.drivers.catalogue import read_catalogue
@@ -200,4 +199,4 @@ async def _made_by_a_clone(world: World, target: ClusterFacts) -> bool:
         for facts in target.members
     )
     found = await together(*looks)
-    return any(path.first_line == MARK for each in found for path in each.values())
+    return any(path.made for each in found for path in each.values())
