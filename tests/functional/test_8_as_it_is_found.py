@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 import pytest
 from member import SOURCE, TARGET, Member
 from scenario import Scenario
+from waiting import wait_until
 from world import World
 
 FROM = ("--from", SOURCE)
+REFUSED = 3
 
 
 @pytest.mark.usefixtures("whole_target")
@@ -91,6 +93,26 @@ def test_only_the_leader_has_the_repository(world: World) -> None:
         assert f"{member.name} cannot read the backup set (" in plan, plan
         assert reset.step_result("copy_leader", member.name)["rebuilt"] is True
     assert "missing stanza path" in plan and f"copied from {leader.name} by base backup" in plan, plan
+    world.assert_cluster_whole(rows=rows, archiving=False)
+
+
+@pytest.mark.usefixtures("whole_target", "own_backups")
+def test_only_a_replica_has_the_repository(world: World) -> None:
+    """After a failover the new leader's own repository holds nothing; what is typed next works as it is printed."""
+    leader = world.leader(TARGET)
+    reader, other = replicas(world)
+    world.execute(leader, "pg-backup", "full")
+    rows, newest = world.rows(leader), world.labels(TARGET)[-1]
+    with repositories_of_their_own([leader, other]):
+        with world.nothing_changes():
+            result = world.pgdolly("reset", TARGET, "--immediate", "--yes", status=REFUSED)
+        assert f"{leader.name} leads and finds no backup (" in result.stderr, result
+        assert f"{reader.name} finds {newest}" in result.stderr, result
+        found = re.search(r"(patronictl switchover .* --force), and again", result.stderr)
+        assert found is not None, result
+        world.shell(leader, found[1])
+        wait_until(lambda: world.leader(TARGET) == reader, 60, f"{reader.name} to lead")
+        world.reset("--immediate")
     world.assert_cluster_whole(rows=rows, archiving=False)
 
 

@@ -225,7 +225,14 @@ def test_a_replica_that_cannot_read_the_set_is_copied_and_not_restored() -> None
 
 def test_a_leader_that_cannot_read_the_set_is_an_error() -> None:
     with pytest.raises(CommandFailed, match="missing stanza path"):
-        readers_of(_1=NOWHERE, _2=a_set(), _3=a_set())
+        readers_of(_1=NOWHERE, _2=NOWHERE, _3="ERROR: [103]: unable to find a valid repository")
+
+
+def test_a_member_that_can_read_the_set_is_to_lead() -> None:
+    error = refused(lambda: readers_of(_1=NOWHERE, _2="ERROR: [103]: unable to find", _3=a_set()))
+    assert "pg-test-3 can read" in error.what and "missing stanza path" in error.what
+    assert error.next_command is not None
+    assert error.next_command.startswith("patronictl switchover pg-test --candidate pg-test-3 --force")
 
 
 def test_a_base_backup_does_not_go_where_there_is_something() -> None:

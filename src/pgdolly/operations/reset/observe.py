@@ -19,6 +19,7 @@ from pgdolly.inventory.fleet import Fleet
 from pgdolly.operations.followers import standby_clusters
 from pgdolly.operations.locking import promotion_given_up
 from pgdolly.operations.request import PitrRequest
+from pgdolly.operations.reset.elsewhere import own_catalogue
 from pgdolly.operations.reset.repository import foreign_repository
 from pgdolly.operations.site import ClusterFacts, instance_of, observe_cluster, refuse_silent, world_of
 from pgdolly.operations.standby import Upstream, upstream_of
@@ -130,7 +131,7 @@ async def observe(fleet: Fleet, target_name: str, request: PitrRequest) -> tuple
 
     foreign: RepositorySettings | None = None
     if source.name == target.name and request.repository is None:
-        catalogue: Catalogue = await read_catalogue(shell.run, source_stanza, config=config)
+        catalogue = await own_catalogue(world, target_facts, leader)
         target_catalogue: Catalogue | None = catalogue
     else:
         (catalogue, foreign), target_catalogue = await together(of_source(), of_target())

@@ -14,6 +14,7 @@ from pgdolly.drivers.backup_set import BackupSetContents, parse_set, set_command
 from pgdolly.drivers.observation import MemberFacts
 from pgdolly.drivers.repository import FROM_STDIN, reading
 from pgdolly.operations.request import NOTHING, PitrRequest
+from pgdolly.operations.reset.elsewhere import lead_from
 from pgdolly.operations.reset.observe import ResetFacts
 from pgdolly.recovery.select import ResolvedRecovery
 from pgdolly.steps.world import World
@@ -34,7 +35,8 @@ async def ask_for_set(
 ) -> Readers:
     """Ask the leader and these replicas for the set, each through the way by which it would restore.
 
-    :raises CommandFailed: if the leader cannot read it.
+    :raises CommandFailed: if the leader cannot read it, nor can anybody else.
+    :raises Refused: if another member can.
     """
 
     async def ask(member: MemberFacts) -> BackupSetContents | CommandFailed:
@@ -46,6 +48,13 @@ async def ask_for_set(
     others = [member for member in replicas if member is not facts.leader]
     of_leader, *of_others = await together(ask(facts.leader), *(ask(member) for member in others))
     if isinstance(of_leader, CommandFailed):
+        for member, answer in zip(others, of_others, strict=True):
+            if not isinstance(answer, CommandFailed):
+                what = (
+                    f"{member.member.name} can read backup set {resolved.backup_set}, and {facts.leader.member.name}, "
+                    f"which leads, cannot: {_reason(of_leader)}"
+                )
+                raise lead_from(facts.target, facts.leader, member, what)
         raise of_leader
     return Readers(
         contents=of_leader,
