@@ -154,6 +154,8 @@ def test_the_type_follows_from_the_key(given: dict[str, Any], target: RecoveryTa
         ({"tiem": WHEN}, ("unknown key 'tiem'", "pg_pitr has cluster, type, time")),
         ({"tiem": WHEN, "clustre": "pg-meta"}, ("unknown key 'tiem'", "unknown key 'clustre'")),
         ({"time": WHEN, "xid": 770}, ("time and xid", "contradict")),
+        ({"db_include": ["app", "b"], "db_exclude": ["app"]}, ("both name app", "contradict")),
+        ({"db_exclude": "app,postgres"}, ("db_exclude names postgres", "Patroni")),
         (
             {"time": WHEN, "xid": 770, "name": "a", "lsn": "0/1"},
             ("time and xid and name and lsn", "contradict"),
@@ -177,6 +179,8 @@ def test_the_type_follows_from_the_key(given: dict[str, Any], target: RecoveryTa
         ({"data": "/pg/other", "cleanup": True}, ("beside the cluster", "never archives")),
         ({"data": "/pg/other", "archive": True}, ("beside the cluster", "never archives")),
         ({"xid": 2}, ("xid: ", "got 2")),
+        ({"xid": 2**64}, ("xid: ", "18446744073709551616")),
+        ({"xid": 2**32 + 1}, ("xid: ", "4294967297")),
         ({"xid": "many"}, ("xid: ", "'many'")),
         ({"lsn": "5000028"}, ("'5000028' is not an LSN",)),
         ({"lsn": ""}, ("'' is not an LSN",)),

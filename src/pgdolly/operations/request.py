@@ -57,7 +57,8 @@ class PitrRequest(BaseModel):
     cluster: str | None = Field(default=None, min_length=1)
     type: TargetType | None = None
     time: str | None = None
-    xid: int | None = Field(default=None, ge=3)  # the first normal transaction id
+    # The first normal transaction id; PostgreSQL takes 64 bits, and looks at the lower half of them.
+    xid: int | None = Field(default=None, ge=3, lt=2**64)
     name: str | None = Field(default=None, min_length=1, max_length=63)
     lsn: str | None = None
     set: str | None = Field(default=None, min_length=1)
@@ -86,6 +87,13 @@ class PitrRequest(BaseModel):
             return value.isoformat(sep=" ")
         if isinstance(value, date) or (isinstance(value, int) and not isinstance(value, bool)):
             return str(value)
+        return value
+
+    @field_validator("xid")
+    @classmethod
+    def _as_normal(cls, value: int | None) -> int | None:
+        if value is not None and value % 2**32 < 3:
+            raise ValueError("no transaction has this id: the lowest of each 2^32 are not assigned")
         return value
 
     @field_validator("timeline", mode="before")
@@ -159,6 +167,7 @@ class PitrRequest(BaseModel):
                 "data restores beside the cluster, and what lies there never archives: leave archive and cleanup out",
                 untouched=NOTHING,
             )
+        self._refuse_left_out()
         return RecoveryTarget(
             type=kind,
             time=parse_time(self.time) if self.time is not None else None,
@@ -167,6 +176,21 @@ class PitrRequest(BaseModel):
             lsn=parse_lsn(self.lsn) if self.lsn is not None else None,
             exclusive=self.exclusive,
         )
+
+    def _refuse_left_out(self) -> None:
+        """:raises InvalidInput: if a database is to be restored and not, or one without which nothing works is not."""
+        both = sorted(set(self.db_include) & set(self.db_exclude))
+        if both:
+            raise InvalidInput(
+                f"db_include and db_exclude contradict each other: both name {', '.join(both)}",
+                untouched=NOTHING,
+            )
+        if "postgres" in self.db_exclude:
+            raise InvalidInput(
+                "db_exclude names postgres: Patroni and pgdolly connect to it, and nobody could without its files",
+                untouched=NOTHING,
+                next_command="leave it in, and drop its tables afterwards",
+            )
 
 
 def parse_request(given: object) -> PitrRequest:
