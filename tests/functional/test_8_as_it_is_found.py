@@ -104,6 +104,15 @@ def test_only_a_replica_has_the_repository(world: World) -> None:
     world.execute(leader, "pg-backup", "full")
     rows, newest = world.rows(leader), world.labels(TARGET)[-1]
     with repositories_of_their_own([leader, other]):
+        for number in range(3):  # no archive ever holds these, and the next leader has them
+            world.psql(leader, f"CREATE TABLE written_meanwhile{number} (n int)")
+            world.psql(leader, "SELECT pg_switch_wal()")
+        written = world.rows(leader)
+        wait_until(
+            lambda: world.rows(reader) == world.rows(other) == written,
+            60,
+            f"what {leader.name} wrote on its replicas",
+        )
         with world.nothing_changes():
             result = world.pgdolly("reset", TARGET, "--immediate", "--yes", status=REFUSED)
         assert f"{leader.name} leads and finds no backup (" in result.stderr, result
@@ -112,6 +121,8 @@ def test_only_a_replica_has_the_repository(world: World) -> None:
         assert found is not None, result
         world.shell(leader, found[1])
         wait_until(lambda: world.leader(TARGET) == reader, 60, f"{reader.name} to lead")
+        result = world.pgdolly("reset", TARGET, "--check", status=REFUSED)
+        assert "WAL is missing: " in result.stderr, result
         world.reset("--immediate")
     world.assert_cluster_whole(rows=rows, archiving=False)
 

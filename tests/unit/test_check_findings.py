@@ -406,6 +406,22 @@ CASES = {
         ("000000020000000000000008", "20251227-090000F"),
         [("pg-backup full", "pg-test-1")],
     ),
+    "wal_gap: before the newest timeline": Case(
+        facts(
+            look(
+                servers={1: server(archiver=ArchiverState(last_archived="000000010000000000000007.partial"))}
+            ),
+            stanza=catalogue(
+                backup("20251227-090000F", "000000010000000000000004"),
+                archive=archive(
+                    without=("000000010000000000000006", *(f"00000002000000000000000{n}" for n in (7, 8, 9)))
+                ),
+            ),
+        ),
+        ("pg-test",),
+        ("000000010000000000000006", "20251227-090000F"),
+        [("pg-backup full", "pg-test-1")],
+    ),
     "wal_gap: stored twice": Case(
         facts(
             stanza=catalogue(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pgdolly.domain.backup import BackupSet
 from pgdolly.domain.errors import PgdollyError, Refused
-from pgdolly.domain.lsn import LSN
+from pgdolly.domain.lsn import LSN, WalSegment
 from pgdolly.domain.target import RecoveryTarget, TargetType
 from pgdolly.recovery.select import ResolvedRecovery, resolve
 from pgdolly.recovery.window import recovery_window
@@ -203,6 +203,30 @@ def test_the_end_is_that_of_the_newest_timeline_and_the_same_for_every_member(wo
         and history.timeline_at(LSN((number + 1) * SIZE - 1)) == timeline
     ]
     assert not beyond, "there is more WAL on the path"
+    if history.forks:
+        begun = history.forks[-1].at.position // SIZE
+        assert resolved.last_segment.number + 1 >= begun, "WAL from before the newest timeline is missing"
+
+
+def test_what_a_failover_shows_to_be_missing_does_not_pass_for_the_end() -> None:
+    """The new leader had read it all, and its archive does not: no segment of its own need be there to tell."""
+    world = World()
+    world.write()
+    world.backup()
+    for _ in range(3):
+        world.write()
+    last = WalSegment(1, world.number - 1, SIZE)
+    world.fail_over()
+    resolved = resolve(world.catalogue(), target=THE_END, now=LATER)
+    assert resolved.timeline == 2 and resolved.last_segment == last
+    world.lost = {(1, last.number), (1, last.number - 1)}
+    with pytest.raises(Refused) as refusal:
+        resolve(world.catalogue(), target=THE_END, now=LATER)
+    first = WalSegment(1, last.number - 1, SIZE)
+    assert f"WAL is missing: {first.name} to {last.name} (2)" in refusal.value.what
+    names_the_window(refusal.value)
+    before = resolve(world.catalogue(), target=to_lsn(first.number * SIZE - 1), now=LATER)
+    assert before.last_segment.number == first.number - 1
 
 
 @given(worlds())

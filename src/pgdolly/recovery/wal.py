@@ -59,6 +59,7 @@ class WalPath:
             self.segments += _between(segments.get(fork.parent, []), begin, end)
             begin = end
         self.segments += _between(segments.get(history.timeline, []), begin, None)
+        self._own_begin = begin
         self._numbers = [archived.segment.number for archived in self.segments]
 
     def segment_at(self, number: int) -> WalSegment:
@@ -113,8 +114,14 @@ class WalPath:
             index = end
 
     def gaps(self, duplicates: tuple[WalSegment, ...] = ()) -> Iterator[WalGap]:
-        """What is missing between the first and the last segment on the path."""
+        """What is missing between the first segment on the path and the last one that was written for certain.
+
+        Whoever began the path's own timeline had read all WAL before: its history says so, before any segment of
+        it is archived.
+        """
         ends = [(run[0].segment.number, run[-1].segment.number) for run in self.runs()]
+        if ends and ends[-1][1] + 1 < self._own_begin:
+            ends.append((self._own_begin, self._own_begin))
         for (_, before), (after, _) in pairwise(ends):
             first, last = self.segment_at(before + 1), self.segment_at(after - 1)
             twice = any(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pgdolly.domain.backup import BackupSet
 from pgdolly.domain.timeline import TimelineHistory
@@ -16,7 +16,7 @@ from pgdolly.operations.check.finding import Cure, Finding, error, warning
 from pgdolly.operations.check.observe import CheckFacts
 from pgdolly.operations.check.stanza import accepts, present_systems
 from pgdolly.recovery.shelf import Shelf, shelves_of
-from pgdolly.recovery.wal import WalPath
+from pgdolly.recovery.wal import WalGap, WalPath
 
 OLD_AFTER = timedelta(days=8)  # a weekly full backup that did not come
 # Archived segments may come out of order (archive-async): what came just now may have its forerunner on the way.
@@ -170,8 +170,8 @@ def _gaps(facts: CheckFacts, present: PresentShelf) -> Iterator[Finding]:
         gap
         for gap in path.gaps(duplicates)
         if gap.last.number > start
-        and ((after := path.find(gap.last.number + 1)) is not None)
-        and facts.now - after.archived_at > _SETTLED_AFTER
+        and ((seen_at := _seen_at(present, gap)) is not None)
+        and facts.now - seen_at > _SETTLED_AFTER
     ]
     if not gaps:
         return
@@ -183,6 +183,14 @@ def _gaps(facts: CheckFacts, present: PresentShelf) -> Iterator[Finding]:
         "No recovery from it comes past that",
         Cure(command="pg-backup full", on=facts.leader.name if facts.leader else None),
     )
+
+
+def _seen_at(present: PresentShelf, gap: WalGap) -> datetime | None:
+    """When something arrived that lies behind the gap: a segment, or the history of the timeline that follows."""
+    after = present.path.find(gap.last.number + 1)
+    if after is not None:
+        return after.archived_at
+    return present.shelf.archive.history_archived_at(present.history.timeline)
 
 
 def _strangers(facts: CheckFacts, present: PresentShelf) -> Iterator[Finding]:
