@@ -58,6 +58,23 @@ def test_a_target_that_was_never_started(world: World, scenario: Scenario) -> No
     assert check.status == 0, check
 
 
+@pytest.mark.usefixtures("whole_target")
+def test_a_reset_that_was_given_up_at_its_target(world: World, scenario: Scenario) -> None:
+    """Nobody leads: a clean-up is refused and advised by nobody, and the next reset makes it whole."""
+    paused = world.reset(*FROM, "--lsn", scenario.early.lsn, "--action", "pause")
+    held = world.pgdolly("cleanup", TARGET, "--yes", status=REFUSED)
+    assert f"pgdolly resume {paused.run}" in held.stderr, held
+    world.pgdolly("resume", paused.run, "--abandon")
+    refused = world.pgdolly("cleanup", TARGET, "--yes", status=REFUSED)
+    assert paused.run in refused.stderr and f"pgdolly reset {TARGET}" in refused.stderr, refused
+    found = world.pgdolly("check", TARGET, status=None).stdout
+    assert "half_made" in found and "cleanup" not in found, found
+    plan = world.pgdolly("reset", TARGET, *FROM, "--check").stdout
+    assert "pgdolly check" not in plan, plan
+    world.reset(*FROM, "--lsn", scenario.late.lsn)
+    world.assert_cluster_whole(rows=scenario.late.rows, archiving=False)
+
+
 @contextlib.contextmanager
 def repositories_of_their_own(members: Sequence[Member]) -> Iterator[None]:
     """Lead these members to directories of their own nodes, as Pigsty's `local` repositories are; they hold nothing."""

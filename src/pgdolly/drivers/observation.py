@@ -76,6 +76,11 @@ class MemberFacts:
         return self.primary_timeline or (int(text) if text else None)
 
     @property
+    def private(self) -> bool:
+        """Whether what runs is a recovery of pgdolly's, which only its node can see."""
+        return self.socket_directory == str(self.member.work_directory / "private")
+
+    @property
     def segment_size(self) -> int:
         return int(self.control.get("Bytes per WAL segment", DEFAULT_SEGMENT_SIZE))
 

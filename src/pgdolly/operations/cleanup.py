@@ -67,6 +67,7 @@ async def observe(fleet: Fleet, name: str) -> tuple[CleanupFacts, World]:
             untouched=NOTHING,
             next_command=f"pgdolly status {name}",
         )
+    _refuse_recovery(name, leader)
     shell, instance = world.shell(leader.member), instance_of(leader)
     try:
         catalogue = await read_catalogue(shell.run, leader.stanza, config=leader.member.pgbackrest_config)
@@ -92,6 +93,21 @@ async def observe(fleet: Fleet, name: str) -> tuple[CleanupFacts, World]:
             history=TimelineHistory.parse(number, text),
         ),
         world,
+    )
+
+
+def _refuse_recovery(name: str, leader: MemberFacts) -> None:
+    """:raises Refused: if what runs is a recovery of pgdolly's, which is not promoted."""
+    if not leader.private:
+        return
+    if leader.lock is not None:
+        raise held(name, leader.member.name, leader.lock)
+    by = f" of run {leader.abandoned.run_id}, which was given up" if leader.abandoned is not None else ""
+    raise Refused(
+        f"what runs on {leader.member.name} is the recovery{by}: nobody leads, and nothing can be backed up",
+        where=name,
+        untouched=NOTHING,
+        next_command=f"pgdolly reset {name}, with the source and target that it is to have",
     )
 
 

@@ -33,7 +33,7 @@ class MemberLook:
     @property
     def private(self) -> bool:
         """Whether what runs is a recovery of pgdolly's, which only its node can see."""
-        return self.facts.socket_directory == str(self.facts.member.work_directory / "private")
+        return self.facts.private
 
     async def asked_again(self, shell: Shell) -> ServerState | None:
         """Its server now."""

@@ -181,6 +181,7 @@ def _down_and_off(facts: CheckFacts) -> Iterator[Finding]:
         for look in facts.look.members
         if look.server is None
         and not look.private
+        and look.facts.abandoned is None
         and archive_mode_of(look.facts.archive_mode_kept or "on") == "off"
     )
     if off:

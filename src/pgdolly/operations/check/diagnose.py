@@ -46,12 +46,11 @@ def diagnose(facts: CheckFacts) -> CheckReport:
         # It writes no WAL of its own: that its stanza is missing or empty, or its archiving off, is not wrong.
         findings += [*standby_findings(facts)] if not is_half_made(facts) else []
     elif not is_half_made(facts):
-        findings += [
-            *member_findings(facts),
-            *archiving_findings(facts),
-            *stanza_findings(facts),
-            *backup_findings(facts),
-        ]
+        findings += member_findings(facts)
+        # What a reset that was given up has left is no cluster whose archiving and backups could be put right.
+        led = facts.leader is not None and not facts.leader.private
+        if led or not any(look.facts.abandoned is not None for look in facts.look.members):
+            findings += [*archiving_findings(facts), *stanza_findings(facts), *backup_findings(facts)]
     findings.sort(key=lambda finding: (finding.severity is not Severity.ERROR, finding.code not in _WORST))
     return CheckReport(
         cluster=facts.name,

@@ -142,6 +142,7 @@ def _unarchived(blueprint: ResetBlueprint, facts: ResetFacts) -> str | None:
         or not facts.in_place
         or resolved.target.type is not TargetType.DEFAULT
         or resolved.pinned_segment is not None
+        or leader.private  # the recovery of a reset that was given up has written nothing of its own
     ):
         return None
     name, cluster = leader.member.name, blueprint.target_cluster
