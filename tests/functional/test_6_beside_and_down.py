@@ -11,7 +11,7 @@ from scenario import Scenario
 from world import World
 
 FROM = ("--from", SOURCE)
-REFUSED = 3
+INVALID, REFUSED = 2, 3
 
 
 @pytest.mark.usefixtures("whole_target")
@@ -39,6 +39,48 @@ def test_beside_the_running_cluster(world: World, scenario: Scenario) -> None:
             )
         shutil.rmtree(data, ignore_errors=True)
         shutil.rmtree(private, ignore_errors=True)
+
+
+@pytest.mark.usefixtures("whole_target")
+def test_a_part_of_the_data_lies_elsewhere(world: World, scenario: Scenario) -> None:
+    """A restore empties the place where a link leads: what lies there already is refused, and kept."""
+    leader = world.leader(TARGET)
+    data, private, wal = (leader.directory / name for name in ("linked", "linked.private", "linked.wal"))
+    there = str(leader.on_node(wal))
+    options = (
+        *FROM,
+        "--lsn",
+        scenario.early.lsn,
+        "--data",
+        str(leader.on_node(data)),
+        "--action",
+        "shutdown",
+    )
+
+    def refused(*links: str, status: int = REFUSED) -> str:
+        mapped = [f"--link-map={link}" for link in links]
+        with world.nothing_changes():
+            result = world.pgdolly("reset", TARGET, *options, *mapped, "--yes", status=status)
+        assert "nothing was changed" in result.stderr, result
+        return result.stderr
+
+    try:
+        assert "'nolink'" in refused(f"nolink={there}")
+        assert "one place" in refused(f"pg_wal={there}", f"pg_xact={there}/xact", status=INVALID)
+        assert "in the data directory" in refused(f"pg_wal={leader.on_node(data)}/elsewhere")
+        world.as_dbsu(leader, "mkdir", there)
+        world.as_dbsu(leader, "touch", f"{there}/precious")
+        assert f"{there} is not empty ({there}/precious)" in refused(f"pg_wal={there}")
+        assert (wal / "precious").exists()
+        world.as_dbsu(leader, "rm", f"{there}/precious")
+        for _ in range(2):  # the second one finds what the first has put there
+            shut_down = world.reset(*options, "--link-map", f"pg_wal={there}")
+            assert world.as_dbsu(leader, "readlink", f"{leader.on_node(data)}/pg_wal").strip() == there
+            assert (wal / "archive_status").is_dir()
+            world.pgdolly("resume", shut_down.run, "--abandon")
+    finally:
+        for path in (data, private, wal):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.mark.usefixtures("whole_target")

@@ -29,6 +29,7 @@ from pgdolly.operations import cleanup
 from pgdolly.operations.cleanup import CleanupFacts, colliding_history, has_own_backup, stanza_need
 from pgdolly.operations.request import PitrRequest
 from pgdolly.operations.reset import decide
+from pgdolly.operations.reset.links import refuse_shared_links
 from pgdolly.operations.reset.observe import ResetFacts
 from pgdolly.operations.reset.readers import Readers, ask_for_set, refuse_copies
 from pgdolly.operations.reset.refusals import (
@@ -245,6 +246,22 @@ def test_a_base_backup_does_not_go_where_there_is_something() -> None:
     linked, readers = PitrRequest(link_map={"pg_wal": "/wal"}), readers_of(_1=a_set(), _2=NOWHERE, _3=a_set())
     error = refused(lambda: refuse_copies(reset_facts(), readers, linked))
     assert "--link-map" in str(error) and error.untouched == "nothing was changed"
+
+
+def test_a_link_leads_to_one_place_of_one_server() -> None:
+    """What a restore finds where a link leads, and does not want, it removes."""
+    apart_, together_ = (list(each.target.cluster.members) for each in (apart(), reset_facts()))
+    refuse_shared_links({"pg_wal": "/wal", "pg_log": "/log"}, apart_)
+    error = refused(lambda: refuse_shared_links({"pg_wal": "/wal"}, together_))
+    assert "on one machine" in error.what and "/wal" in error.what
+    for links in (
+        {"pg_wal": "wal"},
+        {"pg_wal": "/"},
+        {"pg_wal": "/a/../b"},
+        {"pg_wal": "/a", "pg_log": "/a/b"},
+    ):
+        with pytest.raises(InvalidInput):
+            refuse_shared_links(links, apart_)
 
 
 def test_tablespaces_go_to_machines_of_their_own() -> None:

@@ -15,6 +15,7 @@ from pgdolly.operations.request import PitrRequest
 from pgdolly.operations.reset.beside import refuse_beside
 from pgdolly.operations.reset.blueprint import MemberBlueprint, ResetBlueprint, StanzaNeed
 from pgdolly.operations.reset.describe import describe, left_out, warnings_of
+from pgdolly.operations.reset.links import refuse_links
 from pgdolly.operations.reset.observe import ResetFacts
 from pgdolly.operations.reset.readers import Readers, ask_for_set, refuse_copies
 from pgdolly.operations.reset.refusals import (
@@ -62,6 +63,7 @@ async def decide(facts: ResetFacts, request: PitrRequest, world: World) -> Reset
     readers = await ask_for_set(facts, resolved, world, replicas)
     refuse_contents(facts, readers.contents, request)
     refuse_copies(facts, readers, request)
+    await refuse_links(facts, resolved, request, world)
     if request.data is not None:
         await refuse_beside(facts, resolved, PurePosixPath(request.data), world)
     else:
